@@ -1,0 +1,50 @@
+// What every binding needs at the wall between JavaScript and C++: errors with a stable `code`, arguments
+// checked for memory safety (whatever TypeScript promised), and work on the pool that settles a promise.
+#pragma once
+
+#include <napi.h>
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+
+#include "pointsman/error.hpp"
+#include "pointsman/task.hpp"
+
+namespace pointsman::addon {
+
+// A JavaScript Error with `code`; OUT_OF_MEMORY and INTERNAL for exceptions that carry none.
+Napi::Error to_js_error(Napi::Env env, const std::exception& error);
+
+// Runs `body`, turning every C++ exception into a pending JavaScript one. The body of each exported function.
+Napi::Value guarded(const Napi::CallbackInfo& info, const std::function<Napi::Value()>& body);
+
+// The elements of a typed array, at its own byte offset. Throws BAD_ARGUMENT for any other value and
+// DETACHED_BUFFER for an array whose buffer is gone. Valid until JavaScript runs again: copy what must stay.
+std::span<const float> floats(const Napi::Value& value, const char* name);
+std::span<const uint32_t> words(const Napi::Value& value, const char* name);
+std::span<const uint8_t> bytes(const Napi::Value& value, const char* name);
+
+// Integers that JavaScript holds as a double; throws BAD_ARGUMENT outside [low, high].
+int64_t integer(const Napi::Value& value, const char* name, int64_t low, int64_t high);
+// A finite number.
+double number(const Napi::Value& value, const char* name);
+// UTF-8; lone surrogates become U+FFFD.
+std::string text(const Napi::Value& value, const char* name);
+
+// Builds the promise's value on the JavaScript thread.
+using Settle = std::function<Napi::Value(Napi::Env)>;
+// Runs on a thread of the pool. May throw; what it throws rejects the promise.
+using Work = std::function<Settle(const Cancel& cancel, const Progress& progress)>;
+
+// Starts `work` and returns { promise, cancel() }. `on_progress` is a function (done, total), called on the
+// JavaScript thread at most every 50 ms and once at the end of each total, or undefined. The promise is settled exactly
+// once, also when the environment (a worker thread) ends first: then nothing more is called into JavaScript.
+Napi::Value launch(Napi::Env env, const Napi::Value& on_progress, Work work);
+
+void init_index(Napi::Env env, Napi::Object exports);
+void init_text(Napi::Env env, Napi::Object exports);
+void init_train(Napi::Env env, Napi::Object exports);
+
+}  // namespace pointsman::addon

@@ -1,0 +1,124 @@
+#include "pointsman/thread_pool.hpp"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <exception>
+#include <memory>
+#include <thread>
+
+namespace pointsman {
+namespace {
+
+unsigned pool_size() {
+  if (const char* text = std::getenv("POINTSMAN_THREADS")) {
+    const long threads = std::strtol(text, nullptr, 10);
+    if (threads >= 1 && threads <= 1024) return static_cast<unsigned>(threads);
+  }
+#ifdef __linux__
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+#endif
+  return std::max(1u, std::thread::hardware_concurrency());
+}
+
+// One parallel_for. Helpers hold it by shared_ptr: one that wakes after the loop has ended finds it closed.
+struct Loop {
+  Loop(size_t n, const std::function<void(size_t, unsigned)>& f) : count(n), body(f) {}
+
+  const size_t count;
+  const std::function<void(size_t, unsigned)>& body;  // valid while not closed
+  std::atomic<size_t> next{0};
+
+  std::mutex mutex;
+  std::condition_variable idle;
+  unsigned slots = 0;    // given out so far
+  unsigned running = 0;  // helpers inside run()
+  bool closed = false;
+  std::exception_ptr error;
+
+  void run(unsigned slot) {
+    try {
+      for (size_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) body(i, slot);
+    } catch (...) {
+      next.store(count, std::memory_order_relaxed);
+      std::lock_guard lock(mutex);
+      if (!error) error = std::current_exception();
+    }
+  }
+
+  void help() {
+    unsigned slot;
+    {
+      std::lock_guard lock(mutex);
+      if (closed || next.load(std::memory_order_relaxed) >= count) return;
+      slot = slots++;
+      ++running;
+    }
+    run(slot);
+    std::lock_guard lock(mutex);
+    if (--running == 0) idle.notify_all();
+  }
+};
+
+}  // namespace
+
+ThreadPool& ThreadPool::shared() {
+  static ThreadPool* pool = new ThreadPool(pool_size());
+  return *pool;
+}
+
+ThreadPool::ThreadPool(unsigned size) : size_(size) {
+  for (unsigned i = 0; i < size; ++i) std::thread([this] { work(); }).detach();
+}
+
+void ThreadPool::work() {
+  for (;;) {
+    std::function<void()> job;
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [this] { return !queue_.empty(); });
+      job = std::move(queue_.front());
+      queue_.pop_front();
+    }
+    job();
+  }
+}
+
+void ThreadPool::submit(std::function<void()> job) {
+  {
+    std::lock_guard lock(mutex_);
+    queue_.push_back(std::move(job));
+  }
+  wake_.notify_one();
+}
+
+void ThreadPool::parallel_for(size_t count, unsigned threads,
+                              const std::function<void(size_t, unsigned)>& body) {
+  threads = static_cast<unsigned>(std::min<size_t>(std::max(1u, threads), count));
+  if (threads <= 1) {
+    for (size_t i = 0; i < count; ++i) body(i, 0);
+    return;
+  }
+  auto loop = std::make_shared<Loop>(count, body);
+  loop->slots = 1;  // slot 0 is the caller's
+  {
+    // Ahead of whole jobs: loops already begun finish before new work starts.
+    std::lock_guard lock(mutex_);
+    for (unsigned i = 1; i < threads; ++i) queue_.push_front([loop] { loop->help(); });
+  }
+  if (threads == 2) {
+    wake_.notify_one();
+  } else {
+    wake_.notify_all();
+  }
+  loop->run(0);
+  std::unique_lock lock(loop->mutex);
+  loop->closed = true;
+  loop->idle.wait(lock, [&] { return loop->running == 0; });
+  if (loop->error) std::rethrow_exception(loop->error);
+}
+
+}  // namespace pointsman
