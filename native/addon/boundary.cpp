@@ -7,8 +7,6 @@
 #include <new>
 #include <optional>
 
-#include "pointsman/thread_pool.hpp"
-
 namespace pointsman::addon {
 
 Napi::Error to_js_error(Napi::Env env, const std::exception& error) {
@@ -217,7 +215,8 @@ void run(const std::shared_ptr<Job>& job, bool with_progress) {
 
 }  // namespace
 
-Napi::Value launch(Napi::Env env, const Napi::Value& on_progress, Work work) {
+Napi::Value launch(Napi::Env env, const Napi::Value& on_progress, Work work,
+                   const std::shared_ptr<Strand>& strand) {
   auto job = std::make_shared<Job>();
   job->work = std::move(work);
   job->deferred.emplace(Napi::Promise::Deferred::New(env));
@@ -241,7 +240,12 @@ Napi::Value launch(Napi::Env env, const Napi::Value& on_progress, Work work) {
     delete keep;
     throw Error(Code::INTERNAL, "no thread-safe function could be made");
   }
-  ThreadPool::shared().submit([job, with_progress] { run(job, with_progress); });
+  auto body = [job, with_progress] { run(job, with_progress); };
+  if (strand) {
+    strand->submit(std::move(body));
+  } else {
+    ThreadPool::shared().submit(std::move(body));
+  }
 
   auto handle = Napi::Object::New(env);
   handle.Set("promise", job->deferred->Promise());

@@ -6,11 +6,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 
 #include "pointsman/error.hpp"
 #include "pointsman/task.hpp"
+#include "pointsman/thread_pool.hpp"
 
 namespace pointsman::addon {
 
@@ -41,7 +43,9 @@ using Work = std::function<Settle(const Cancel& cancel, const Progress& progress
 // Starts `work` and returns { promise, cancel() }. `on_progress` is a function (done, total), called on the
 // JavaScript thread at most every 50 ms and once at the end of each total, or undefined. The promise is settled exactly
 // once, also when the environment (a worker thread) ends first: then nothing more is called into JavaScript.
-Napi::Value launch(Napi::Env env, const Napi::Value& on_progress, Work work);
+// With a strand, jobs of that strand run one after another in the order of their launch.
+Napi::Value launch(Napi::Env env, const Napi::Value& on_progress, Work work,
+                   const std::shared_ptr<Strand>& strand = nullptr);
 
 void init_index(Napi::Env env, Napi::Object exports);
 void init_text(Napi::Env env, Napi::Object exports);

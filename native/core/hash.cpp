@@ -12,7 +12,8 @@ constexpr uint64_t kMul2 = 0x8EBC6AF09C88C6E3ull;
 constexpr uint64_t kMul3 = 0x589965CC75374CC3ull;
 
 uint64_t fold(uint64_t a, uint64_t b) noexcept {
-  const auto product = static_cast<unsigned __int128>(a) * b;
+  __extension__ using Wide = unsigned __int128;
+  const Wide product = static_cast<Wide>(a) * b;
   return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
 }
 

@@ -121,4 +121,28 @@ void ThreadPool::parallel_for(size_t count, unsigned threads,
   if (loop->error) std::rethrow_exception(loop->error);
 }
 
+void Strand::submit(std::function<void()> job) {
+  {
+    std::lock_guard lock(mutex_);
+    queue_.push_back(std::move(job));
+    if (queue_.size() > 1) return;
+  }
+  ThreadPool::shared().submit([self = shared_from_this()] { self->step(); });
+}
+
+void Strand::step() {
+  std::function<void()>* job;
+  {
+    std::lock_guard lock(mutex_);
+    job = &queue_.front();  // a deque's elements stay in place while others are pushed
+  }
+  (*job)();
+  {
+    std::lock_guard lock(mutex_);
+    queue_.pop_front();
+    if (queue_.empty()) return;
+  }
+  ThreadPool::shared().submit([self = shared_from_this()] { self->step(); });
+}
+
 }  // namespace pointsman

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <mutex>
 
 namespace pointsman {
@@ -34,6 +35,18 @@ class ThreadPool {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<std::function<void()>> queue_;
+};
+
+// Runs jobs on the pool one after another, in the order of their submission, without holding a thread while it waits.
+class Strand : public std::enable_shared_from_this<Strand> {
+ public:
+  void submit(std::function<void()> job);
+
+ private:
+  void step();
+
+  std::mutex mutex_;
+  std::deque<std::function<void()>> queue_;  // the front is running
 };
 
 }  // namespace pointsman

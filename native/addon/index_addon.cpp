@@ -1,0 +1,437 @@
+// Bindings of the engine: Batch, Filter, Index, doctor().
+#include <cstring>
+
+#include "boundary.hpp"
+#include "core/backends.hpp"
+#include "core/directory.hpp"
+#include "pointsman/index.hpp"
+#include "pointsman/isa.hpp"
+
+namespace pointsman::addon {
+namespace {
+
+// The classes of one environment (a worker thread has its own).
+struct Classes {
+  Napi::FunctionReference batch, filter, index;
+};
+Classes& classes(Napi::Env env) { return *env.GetInstanceData<Classes>(); }
+
+// Throws BAD_ARGUMENT unless `value` was made by `type`, so that unwrapping it is safe.
+template <typename T>
+T& unwrap(const Napi::Value& value, const Napi::FunctionReference& type, const char* name) {
+  if (!value.IsObject() || !value.As<Napi::Object>().InstanceOf(type.Value())) {
+    throw Error(Code::BAD_ARGUMENT, std::string(name) + " is not what it should be");
+  }
+  T* object = T::Unwrap(value.As<Napi::Object>());
+  if (object == nullptr) throw Error(Code::BAD_ARGUMENT, std::string(name) + " is not what it should be");
+  return *object;
+}
+
+template <typename T>
+Napi::TypedArrayOf<T> typed_array(Napi::Env env, const std::vector<T>& values) {
+  auto array = Napi::TypedArrayOf<T>::New(env, values.size());
+  if (!values.empty()) std::memcpy(array.Data(), values.data(), values.size() * sizeof(T));
+  return array;
+}
+
+// Texts one after another, with views once all are in.
+struct Texts {
+  std::string bytes;
+  std::vector<size_t> ends;
+
+  void add(const Napi::Value& list, const char* name) {
+    if (!list.IsArray()) throw Error(Code::BAD_ARGUMENT, std::string(name) + " must be an array of strings");
+    const auto array = list.As<Napi::Array>();
+    const uint32_t count = array.Length();
+    const size_t bytes_before = bytes.size(), ends_before = ends.size();
+    try {
+      for (uint32_t i = 0; i < count; ++i) add_one(array.Get(i), name);
+    } catch (...) {
+      bytes.resize(bytes_before);
+      ends.resize(ends_before);
+      throw;
+    }
+  }
+  std::vector<std::string_view> views() const {
+    std::vector<std::string_view> out;
+    out.reserve(ends.size());
+    size_t begin = 0;
+    for (const size_t end : ends) {
+      out.emplace_back(bytes.data() + begin, end - begin);
+      begin = end;
+    }
+    return out;
+  }
+
+ private:
+  void add_one(const Napi::Value& value, const char* name) {
+    size_t length = 0;
+    if (napi_get_value_string_utf8(value.Env(), value, nullptr, 0, &length) != napi_ok || length == 0) {
+      throw Error(Code::BAD_ARGUMENT, std::string(name) + " must be strings that are not empty");
+    }
+    const size_t begin = bytes.size();
+    bytes.resize(begin + length + 1);  // Node-API ends it with a zero
+    napi_get_value_string_utf8(value.Env(), value, bytes.data() + begin, length + 1, &length);
+    bytes.resize(begin + length);
+    ends.push_back(bytes.size());
+  }
+};
+
+class BatchObject : public Napi::ObjectWrap<BatchObject> {
+ public:
+  // Moved out when the batch is used.
+  struct Rows {
+    uint32_t dimensions = 0;
+    size_t count = 0;
+    std::vector<float> values;
+    Texts ids;
+  };
+
+  explicit BatchObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<BatchObject>(info) {
+    guarded(info, [&] {
+      rows_ = std::make_shared<Rows>();
+      rows_->dimensions = static_cast<uint32_t>(integer(info[0], "dimensions", 1, kMaxDimensions));
+      const auto values = floats(info[1], "vectors");
+      rows_->count = static_cast<size_t>(integer(info[2], "rows", 0, UINT32_MAX));
+      if (values.size() != rows_->count * rows_->dimensions) {
+        throw Error(Code::WRONG_SHAPE, "vectors must hold rows × dimensions numbers");
+      }
+      rows_->values.assign(values.begin(), values.end());
+      return info.Env().Undefined();
+    });
+  }
+
+  std::shared_ptr<Rows> take(uint32_t dimensions) {
+    if (!rows_) throw Error(Code::BAD_ARGUMENT, "the batch was used already");
+    if (rows_->dimensions != dimensions || rows_->ids.ends.size() != rows_->count) {
+      throw Error(Code::WRONG_SHAPE, "the batch has other dimensions, or not an id for each row");
+    }
+    return std::move(rows_);
+  }
+
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "Batch", {InstanceMethod<&BatchObject::add_ids>("addIds")});
+  }
+
+ private:
+  Napi::Value add_ids(const Napi::CallbackInfo& info) {
+    return guarded(info, [&]() -> Napi::Value {
+      if (!rows_) throw Error(Code::BAD_ARGUMENT, "the batch was used already");
+      rows_->ids.add(info[0], "ids");
+      return info.Env().Undefined();
+    });
+  }
+
+  std::shared_ptr<Rows> rows_;
+};
+
+class FilterObject : public Napi::ObjectWrap<FilterObject> {
+ public:
+  explicit FilterObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<FilterObject>(info) {}
+
+  static Napi::Object make(Napi::Env env, Filter filter) {
+    const auto object = classes(env).filter.New({});
+    auto* self = Unwrap(object);
+    object.Set("size", filter.size);
+    self->filter = std::make_shared<const Filter>(std::move(filter));
+    return object;
+  }
+  static Napi::Function define(Napi::Env env) { return DefineClass(env, "Filter", {}); }
+
+  std::shared_ptr<const Filter> filter;  // null when made by JavaScript itself
+};
+
+class IndexObject : public Napi::ObjectWrap<IndexObject> {
+ public:
+  explicit IndexObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<IndexObject>(info) {
+    guarded(info, [&]() -> Napi::Value {
+      // Made by make(): adopts an index that was opened.
+      if (info.Length() == 1 && info[0].IsExternal()) {
+        adopt(std::move(*info[0].As<Napi::External<std::shared_ptr<Index>>>().Data()));
+        return info.Env().Undefined();
+      }
+      const double dimensions = number(info[0], "dimensions");
+      if (!(dimensions >= 1 && dimensions <= kMaxDimensions) || dimensions != static_cast<uint32_t>(dimensions)) {
+        throw Error(Code::BAD_DIMENSIONS, "dimensions must be an integer from 1 to 4096");
+      }
+      const auto threads = static_cast<unsigned>(integer(info[1], "threads", 0, 1024));
+      adopt(std::make_shared<Index>(static_cast<uint32_t>(dimensions), threads, text(info[2], "backend")));
+      return info.Env().Undefined();
+    });
+  }
+
+  static Napi::Value open(const Napi::CallbackInfo& info) {
+    return guarded(info, [&] {
+      auto path = text(info[0], "path");
+      const auto threads = static_cast<unsigned>(integer(info[1], "threads", 0, 1024));
+      auto backend = text(info[2], "backend");
+      const bool verify = info[3].ToBoolean();
+      return launch(info.Env(), info[4], [=](const Cancel& cancel, const Progress& progress) -> Settle {
+        std::shared_ptr<Index> index = Index::open(path, threads, backend, verify, cancel, progress);
+        return [index](Napi::Env env) mutable -> Napi::Value {
+          return classes(env).index.New({Napi::External<std::shared_ptr<Index>>::New(env, &index)});
+        };
+      });
+    });
+  }
+
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "Index",
+                       {StaticMethod<&IndexObject::open>("open"),
+                        InstanceMethod<&IndexObject::upsert>("upsert"),
+                        InstanceMethod<&IndexObject::remove>("remove"),
+                        InstanceMethod<&IndexObject::filter>("filter"),
+                        InstanceMethod<&IndexObject::has>("has"),
+                        InstanceMethod<&IndexObject::handle_of>("handleOf"),
+                        InstanceMethod<&IndexObject::vector>("vector"),
+                        InstanceMethod<&IndexObject::id_of>("idOf"),
+                        InstanceMethod<&IndexObject::ids>("ids"),
+                        InstanceMethod<&IndexObject::resolver>("resolver"),
+                        InstanceMethod<&IndexObject::search>("search"),
+                        InstanceMethod<&IndexObject::search_sync>("searchSync"),
+                        InstanceMethod<&IndexObject::save>("save"),
+                        InstanceMethod<&IndexObject::stats>("stats"),
+                        InstanceMethod<&IndexObject::close>("close")});
+  }
+
+ private:
+  void adopt(std::shared_ptr<Index> index) {
+    index_ = std::move(index);
+    writes_ = std::make_shared<Strand>();
+  }
+  const std::shared_ptr<Index>& index() const {
+    if (!index_) throw Error(Code::CLOSED, "the index was closed");
+    return index_;
+  }
+  static std::shared_ptr<const Filter> filter_of(const Napi::Value& value) {
+    if (value.IsUndefined() || value.IsNull()) return nullptr;
+    auto filter = unwrap<FilterObject>(value, classes(value.Env()).filter, "filter").filter;
+    if (!filter) throw Error(Code::BAD_ARGUMENT, "filter is not what it should be");
+    return filter;
+  }
+  static Napi::Object to_js(Napi::Env env, const SearchResult& result) {
+    auto object = Napi::Object::New(env);
+    object.Set("counts", typed_array(env, result.counts));
+    object.Set("scores", typed_array(env, result.scores));
+    object.Set("handles", typed_array(env, result.handles));
+    return object;
+  }
+  static Napi::Array strings(Napi::Env env, const auto& texts) {
+    auto array = Napi::Array::New(env, texts.size());
+    uint32_t i = 0;
+    for (const auto& t : texts) array.Set(i++, Napi::String::New(env, t.data(), t.size()));
+    return array;
+  }
+
+  Napi::Value upsert(const Napi::CallbackInfo& info) {
+    return guarded(info, [&] {
+      const auto target = index();
+      auto rows = unwrap<BatchObject>(info[0], classes(info.Env()).batch, "batch").take(target->dimensions());
+      return launch(
+          info.Env(), info[1],
+          [target, rows](const Cancel& cancel, const Progress& progress) -> Settle {
+            target->upsert(rows->ids.views(), rows->values, cancel, progress);
+            return [](Napi::Env env) -> Napi::Value { return env.Undefined(); };
+          },
+          writes_);
+    });
+  }
+
+  Napi::Value remove(const Napi::CallbackInfo& info) {
+    return guarded(info, [&] {
+      const auto target = index();
+      auto ids = std::make_shared<Texts>();
+      ids->add(info[0], "ids");
+      return launch(
+          info.Env(), info.Env().Undefined(),
+          [target, ids](const Cancel&, const Progress&) -> Settle {
+            const size_t removed = target->remove(ids->views());
+            return [removed](Napi::Env env) -> Napi::Value {
+              return Napi::Number::New(env, static_cast<double>(removed));
+            };
+          },
+          writes_);
+    });
+  }
+
+  Napi::Value filter(const Napi::CallbackInfo& info) {
+    return guarded(info, [&]() -> Napi::Value {
+      Texts ids;
+      ids.add(info[0], "ids");
+      return FilterObject::make(info.Env(), index()->filter(ids.views(), info[1].ToBoolean()));
+    });
+  }
+
+  Napi::Value has(const Napi::CallbackInfo& info) {
+    return guarded(info, [&]() -> Napi::Value {
+      return Napi::Boolean::New(info.Env(), index()->has(text(info[0], "id")));
+    });
+  }
+
+  Napi::Value handle_of(const Napi::CallbackInfo& info) {
+    return guarded(info, [&]() -> Napi::Value {
+      const uint32_t handle = index()->handle_of(text(info[0], "id"));
+      return handle == UINT32_MAX ? info.Env().Undefined() : Napi::Number::New(info.Env(), handle);
+    });
+  }
+
+  Napi::Value vector(const Napi::CallbackInfo& info) {
+    return guarded(info, [&]() -> Napi::Value {
+      const std::vector<float> values = index()->vector(text(info[0], "id"));
+      return values.empty() ? info.Env().Undefined() : typed_array(info.Env(), values);
+    });
+  }
+
+  Napi::Value id_of(const Napi::CallbackInfo& info) {
+    return guarded(info, [&]() -> Napi::Value {
+      return Napi::String::New(info.Env(),
+                               index()->id_of(static_cast<uint32_t>(integer(info[0], "handle", 0, UINT32_MAX))));
+    });
+  }
+
+  Napi::Value ids(const Napi::CallbackInfo& info) {
+    return guarded(info, [&]() -> Napi::Value {
+      uint32_t next = 0;
+      const auto page = index()->ids(static_cast<uint32_t>(integer(info[0], "start", 0, UINT32_MAX)),
+                                     static_cast<uint32_t>(integer(info[1], "count", 1, 1 << 20)), next);
+      auto object = Napi::Object::New(info.Env());
+      object.Set("ids", strings(info.Env(), page));
+      object.Set("next", next);
+      return object;
+    });
+  }
+
+  // A function (handles) → ids that also knows removed experts and goes on working after close().
+  Napi::Value resolver(const Napi::CallbackInfo& info) {
+    return guarded(info, [&]() -> Napi::Value {
+      return Napi::Function::New(info.Env(), [directory = index()->directory()](const Napi::CallbackInfo& call) {
+        return guarded(call, [&]() -> Napi::Value {
+          const auto handles = words(call[0], "handles");
+          std::vector<std::string_view> texts(handles.size());
+          directory->texts(handles, texts.data());
+          return strings(call.Env(), texts);
+        });
+      });
+    });
+  }
+
+  Napi::Value search(const Napi::CallbackInfo& info) {
+    return guarded(info, [&] {
+      const auto target = index();
+      const auto queries = floats(info[0], "queries");
+      const auto k = static_cast<uint32_t>(integer(info[1], "k", 0, UINT32_MAX));
+      auto filter = filter_of(info[2]);
+      return launch(info.Env(), info.Env().Undefined(),
+                    [target, k, filter = std::move(filter), copy = std::vector<float>(queries.begin(), queries.end())](
+                        const Cancel& cancel, const Progress&) -> Settle {
+                      auto result = std::make_shared<SearchResult>(target->search(copy, k, filter.get(), 0, cancel));
+                      return [result](Napi::Env env) -> Napi::Value { return to_js(env, *result); };
+                    });
+    });
+  }
+
+  Napi::Value search_sync(const Napi::CallbackInfo& info) {
+    return guarded(info, [&]() -> Napi::Value {
+      const auto filter = filter_of(info[2]);
+      return to_js(info.Env(), index()->search(floats(info[0], "queries"),
+                                               static_cast<uint32_t>(integer(info[1], "k", 0, UINT32_MAX)),
+                                               filter.get(), 1, Cancel()));
+    });
+  }
+
+  Napi::Value save(const Napi::CallbackInfo& info) {
+    return guarded(info, [&] {
+      const auto target = index();
+      // In the order of the writes before it.
+      return launch(
+          info.Env(), info[1],
+          [target, path = text(info[0], "path")](const Cancel& cancel, const Progress& progress) -> Settle {
+            target->save(path, cancel, progress);
+            return [](Napi::Env env) -> Napi::Value { return env.Undefined(); };
+          },
+          writes_);
+    });
+  }
+
+  Napi::Value stats(const Napi::CallbackInfo& info) {
+    return guarded(info, [&]() -> Napi::Value {
+      const IndexStats stats = index()->stats();
+      auto object = Napi::Object::New(info.Env());
+      const auto set = [&](const char* name, uint64_t value) { object.Set(name, static_cast<double>(value)); };
+      set("size", stats.size);
+      set("dimensions", stats.dimensions);
+      set("blocks", stats.blocks);
+      set("bytes", stats.bytes);
+      set("deadRows", stats.dead_rows);
+      set("nextHandle", stats.next_handle);
+      set("searches", stats.searches);
+      set("queries", stats.queries);
+      set("version", stats.version);
+      set("threads", stats.threads);
+      object.Set("backend", stats.backend);
+      object.Set("backendReason", stats.backend_reason);
+      object.Set("isa", stats.isa);
+      object.Set("isaReason", stats.isa_reason);
+      return object;
+    });
+  }
+
+  Napi::Value close(const Napi::CallbackInfo& info) {
+    index_.reset();  // running work holds it until it ends
+    return info.Env().Undefined();
+  }
+
+  std::shared_ptr<Index> index_;  // null once closed
+  std::shared_ptr<Strand> writes_;
+};
+
+Napi::Value doctor(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    const Napi::Env env = info.Env();
+    auto object = Napi::Object::New(env);
+    try {
+      object.Set("isa", active_kernels().isa);
+      object.Set("isaReason", active_kernels_reason());
+    } catch (const Error& error) {
+      object.Set("isa", "none");
+      object.Set("isaReason", error.what());
+    }
+    auto isas = Napi::Array::New(env);
+    for (const IsaChoice& choice : available_kernels()) {
+      auto entry = Napi::Object::New(env);
+      entry.Set("name", choice.kernels->isa);
+      entry.Set("supported", choice.supported);
+      isas.Set(isas.Length(), entry);
+    }
+    object.Set("isas", isas);
+    auto list = Napi::Array::New(env);
+    for (const BackendState& state : backends()) {
+      auto entry = Napi::Object::New(env);
+      entry.Set("name", state.name);
+      entry.Set("available", state.table != nullptr);
+      entry.Set("reason", state.reason);
+      list.Set(list.Length(), entry);
+    }
+    object.Set("backends", list);
+    object.Set("threads", ThreadPool::shared().size());
+    return object;
+  });
+}
+
+}  // namespace
+
+void init_index(Napi::Env env, Napi::Object exports) {
+  auto* own = new Classes();
+  env.SetInstanceData(own);
+  const Napi::Function batch = BatchObject::define(env), filter = FilterObject::define(env),
+                       index = IndexObject::define(env);
+  own->batch = Napi::Persistent(batch);
+  own->filter = Napi::Persistent(filter);
+  own->index = Napi::Persistent(index);
+  exports.Set("Batch", batch);
+  exports.Set("Filter", filter);
+  exports.Set("Index", index);
+  exports.Set("doctor", Napi::Function::New(env, doctor, "doctor"));
+}
+
+}  // namespace pointsman::addon

@@ -1,0 +1,29 @@
+// The registry: the only code that knows which backends exist.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "pointsman/backend.hpp"
+
+namespace pointsman {
+
+struct BackendState {
+  const pointsman_backend* table = nullptr;  // null: not available
+  std::string name;
+  std::string reason;  // why it is, or is not, available
+};
+
+// Each backend that was looked for; looked for once, at the first call.
+const std::vector<BackendState>& backends();
+
+// The backend for `wanted` ("auto", "cpu", "cuda") and why it was taken. Throws BACKEND_UNAVAILABLE.
+BackendState choose_backend(const std::string& wanted, uint32_t dimensions);
+
+// The CPU's, which is always there and has no limits of its own.
+const pointsman_backend& cpu_backend();
+
+void forget_block(uint64_t block_id) noexcept;
+
+}  // namespace pointsman

@@ -1,0 +1,198 @@
+// Index: construction and everything that only reads.
+#include "pointsman/index.hpp"
+
+#include <cmath>
+#include <cstring>
+
+#include "core/state.hpp"
+#include "pointsman/isa.hpp"
+#include "pointsman/kernels.hpp"
+#include "pointsman/thread_pool.hpp"
+
+namespace pointsman {
+
+float checked_norm(const float* row, uint32_t dimensions, const char* what, size_t number) {
+  double squares = 0;
+  for (uint32_t i = 0; i < dimensions; ++i) squares += static_cast<double>(row[i]) * row[i];
+  // A float32 is at most 2^128, its square finite in float64: only NaN or infinity make the sum so.
+  if (!std::isfinite(squares)) {
+    throw Error(Code::NOT_FINITE, std::string(what) + " " + std::to_string(number) + " contains NaN or infinity");
+  }
+  if (squares > kMaxSquaredNorm) {
+    throw Error(Code::NORM_TOO_LARGE,
+                std::string(what) + " " + std::to_string(number) + " has a squared norm above 2^126");
+  }
+  // Four parts in 2^23 up: more than the rounding of the sum, the root and the conversion together.
+  return squares == 0 ? 0.0f : static_cast<float>(std::sqrt(squares) * (1 + 0x1p-21)) + 0x1p-149f;
+}
+
+void pad_rows(const float* from, size_t count, uint32_t dimensions, uint32_t stride, float* to, float* norms,
+              const char* what, size_t first_number) {
+  for (size_t i = 0; i < count; ++i) {
+    const float* row = from + i * dimensions;
+    norms[i] = checked_norm(row, dimensions, what, first_number + i);
+    std::memcpy(to + i * stride, row, dimensions * sizeof(float));
+    std::memset(to + i * stride + dimensions, 0, (stride - dimensions) * sizeof(float));
+  }
+}
+
+namespace {
+
+uint32_t checked_dimensions(uint32_t dimensions) {
+  if (dimensions < 1 || dimensions > kMaxDimensions) {
+    throw Error(Code::BAD_DIMENSIONS, "dimensions must be from 1 to 4096, not " + std::to_string(dimensions));
+  }
+  return dimensions;
+}
+
+}  // namespace
+
+Index::Index(uint32_t dimensions, unsigned threads, const std::string& backend)
+    : dimensions_(checked_dimensions(dimensions)),
+      stride_(stride_of(dimensions)),
+      threads_(threads == 0 ? ThreadPool::shared().size() : std::min(threads, ThreadPool::shared().size())),
+      state_(std::make_unique<State>()) {
+  active_kernels();  // a wrong POINTSMAN_ISA is refused here, not at the first search
+  state_->backend = choose_backend(backend, dimensions);
+}
+
+Index::~Index() = default;
+
+bool Index::has(std::string_view id) const { return handle_of(id) != Directory::kNoHandle; }
+
+uint32_t Index::handle_of(std::string_view id) const { return state_->directory->find(id); }
+
+std::vector<float> Index::vector(std::string_view id) const {
+  const uint32_t handle = handle_of(id);
+  if (handle == Directory::kNoHandle) return {};
+  // A block leaves the current version only after the directory has left it, so one of these two looks finds
+  // the row unless the expert was removed meanwhile.
+  for (;;) {
+    const Location at = state_->directory->locate(handle);
+    if (!at.valid()) return {};
+    const auto version = state_->current();
+    if (at.slot < version->extents.size() && at.row < version->extents[at.slot].rows &&
+        version->extents[at.slot].block->handles[at.row] == handle) {
+      const float* row = version->extents[at.slot].block->rows + size_t{at.row} * stride_;
+      return {row, row + dimensions_};
+    }
+  }
+}
+
+std::string Index::id_of(uint32_t handle) const { return state_->directory->id_of(handle); }
+
+std::shared_ptr<const Directory> Index::directory() const { return state_->directory; }
+
+std::vector<std::string> Index::ids(uint32_t first, uint32_t most, uint32_t& next) const {
+  return state_->directory->page(first, most, next);
+}
+
+Filter Index::filter(std::span<const std::string_view> ids, bool complement) const {
+  const auto version = state_->current();
+  Filter filter;
+  filter.index = this;
+  filter.handles = version->next_handle;
+  filter.bits.assign((size_t{filter.handles} + 63) / 64, 0);
+  const auto set = [&](uint32_t handle, bool on) {
+    const uint64_t bit = uint64_t{1} << (handle % 64);
+    if (on) {
+      filter.bits[handle / 64] |= bit;
+    } else {
+      filter.bits[handle / 64] &= ~bit;
+    }
+  };
+  if (complement) {
+    for (const Extent& extent : version->extents) {
+      for (uint32_t row = 0; row < extent.rows; ++row) {
+        if (!extent.is_dead(row)) set(extent.block->handles[row], true);
+      }
+    }
+  }
+  std::vector<uint32_t> handles(ids.size());
+  state_->directory->find_all(ids, handles.data());
+  for (const uint32_t handle : handles) {
+    if (handle < filter.handles) set(handle, !complement);
+  }
+  for (const uint64_t word : filter.bits) filter.size += static_cast<uint32_t>(__builtin_popcountll(word));
+  return filter;
+}
+
+SearchResult Index::search(std::span<const float> queries, uint32_t k, const Filter* filter, unsigned threads,
+                           const Cancel& cancel) const {
+  if (k < 1 || k > kMaxK) throw Error(Code::BAD_K, "k must be from 1 to 4096, not " + std::to_string(k));
+  if (queries.size() % dimensions_ != 0) {
+    throw Error(Code::WRONG_SHAPE, "queries must be rows of " + std::to_string(dimensions_) + " numbers");
+  }
+  if (filter != nullptr && filter->index != this) {
+    throw Error(Code::BAD_ARGUMENT, "the filter belongs to another index");
+  }
+  const size_t count = queries.size() / dimensions_;
+  if (count > UINT32_MAX) throw Error(Code::WRONG_SHAPE, "a batch holds at most 2^32 - 1 queries");
+
+  Buffer padded(count * stride_ * sizeof(float));
+  std::vector<float> norms(count);
+  pad_rows(queries.data(), count, dimensions_, stride_, padded.as<float>(), norms.data(), "query", 0);
+
+  SearchResult result;
+  result.counts.assign(count, 0);
+  result.scores.assign(count * k, -INFINITY);
+  result.handles.assign(count * k, 0);
+
+  const auto version = state_->current();
+  const std::vector<pointsman_block> blocks = version->view();
+  state_->searches.fetch_add(1, std::memory_order_relaxed);
+  state_->queries.fetch_add(count, std::memory_order_relaxed);
+  if (count == 0 || blocks.empty()) return result;
+
+  pointsman_request request{};
+  request.blocks = blocks.data();
+  request.block_count = blocks.size();
+  request.dimensions = dimensions_;
+  request.stride = stride_;
+  request.queries = padded.as<float>();
+  request.query_norms = norms.data();
+  request.query_count = static_cast<uint32_t>(count);
+  request.k = k;
+  request.filter = filter ? filter->bits.data() : nullptr;
+  request.filter_handles = filter ? filter->handles : 0;
+  request.threads = threads == 0 ? threads_ : threads;
+  request.cancelled = [](const void* context) -> int { return static_cast<const Cancel*>(context)->requested(); };
+  request.context = &cancel;
+  request.scores = result.scores.data();
+  request.handles = result.handles.data();
+  request.counts = result.counts.data();
+
+  const pointsman_backend& backend =
+      k <= state_->backend.table->max_k ? *state_->backend.table : cpu_backend();
+  char message[512] = "";
+  if (const int status = backend.search(&request, message, sizeof message)) {
+    throw Error(static_cast<Code>(status - 1), message);
+  }
+  return result;
+}
+
+IndexStats Index::stats() const {
+  const auto version = state_->current();
+  IndexStats stats{};
+  for (const Extent& extent : version->extents) {
+    if (!extent.block) continue;
+    ++stats.blocks;
+    stats.bytes += extent.block->bytes();
+    stats.dead_rows += extent.dead_count;
+  }
+  stats.bytes += state_->directory->bytes();
+  stats.size = version->live;
+  stats.dimensions = dimensions_;
+  stats.next_handle = version->next_handle;
+  stats.version = version->number;
+  stats.searches = state_->searches.load(std::memory_order_relaxed);
+  stats.queries = state_->queries.load(std::memory_order_relaxed);
+  stats.backend = state_->backend.name;
+  stats.backend_reason = state_->backend.reason;
+  stats.isa = active_kernels().isa;
+  stats.isa_reason = active_kernels_reason();
+  stats.threads = threads_;
+  return stats;
+}
+
+}  // namespace pointsman

@@ -1,0 +1,321 @@
+// Index: save and open.
+//
+// A snapshot is one little-endian file:
+//   header   4096 bytes, struct Header
+//   rows     count × stride float32, by rising handle, zero-padded
+//   norms    count float32          (each section starts at a multiple of 64)
+//   handles  count uint32, rising
+//   ends     count uint64: end of each id in `text`
+//   text     the ids, UTF-8, one after another
+//   sums     one hash64 for each started 4 MiB of [rows, sums)
+// The header holds a hash of `sums` and one of itself, so that every byte is covered; what it covers is verified when
+// the file is opened. Files are written to a temporary name, synced and renamed, so a snapshot is whole or not there.
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+
+#include "core/state.hpp"
+#include "pointsman/hash.hpp"
+#include "pointsman/kernels.hpp"
+#include "pointsman/thread_pool.hpp"
+
+namespace pointsman {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "snapshots are little-endian");
+
+constexpr char kMagic[8] = {'P', 'O', 'I', 'N', 'T', 'S', 'M', 'N'};
+constexpr uint32_t kFormat = 1;
+constexpr size_t kHeaderBytes = 4096;
+constexpr size_t kSumBytes = size_t{4} << 20;
+
+struct Header {
+  char magic[8];
+  uint32_t format;
+  uint32_t dimensions;
+  uint32_t stride;
+  uint32_t next_handle;
+  uint64_t count;
+  uint64_t rows, norms, handles, ends, text, sums, size;  // offsets; the file's size
+  uint64_t text_bytes;
+  uint64_t sums_hash;
+  uint64_t header_hash;  // of all before it
+};
+static_assert(sizeof(Header) <= kHeaderBytes);
+
+uint64_t hash_header(const Header& header) { return hash64(&header, offsetof(Header, header_hash)); }
+
+uint64_t align64(uint64_t offset) { return (offset + 63) / 64 * 64; }
+
+// The offsets that follow from the counts; a header must hold these and no others.
+Header lay_out(uint32_t dimensions, uint32_t stride, uint32_t next_handle, uint64_t count, uint64_t text_bytes) {
+  Header h{};
+  std::memcpy(h.magic, kMagic, sizeof kMagic);
+  h.format = kFormat;
+  h.dimensions = dimensions;
+  h.stride = stride;
+  h.next_handle = next_handle;
+  h.count = count;
+  h.text_bytes = text_bytes;
+  h.rows = kHeaderBytes;
+  h.norms = align64(h.rows + count * stride * sizeof(float));
+  h.handles = align64(h.norms + count * sizeof(float));
+  h.ends = align64(h.handles + count * sizeof(uint32_t));
+  h.text = align64(h.ends + count * sizeof(uint64_t));
+  h.sums = align64(h.text + text_bytes);
+  h.size = h.sums + (h.sums - h.rows + kSumBytes - 1) / kSumBytes * sizeof(uint64_t);
+  return h;
+}
+
+[[noreturn]] void fail_io(const std::string& what, const std::string& path) {
+  throw Error(Code::FILE_IO, what + " " + path + ": " + std::strerror(errno));
+}
+
+// Writes a file under a temporary name, in order, hashing each 4 MiB as it passes. Removed unless `finish`ed.
+class Writer {
+ public:
+  explicit Writer(const std::string& path) : path_(path) {
+    static std::atomic<uint32_t> number{0};
+    temporary_ = path + ".tmp-" + std::to_string(getpid()) + "-" + std::to_string(number++);
+    fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (fd_ < 0) fail_io("cannot write", temporary_);
+    buffer_.reserve(kSumBytes);
+    // The header's place; it is filled last.
+    if (lseek(fd_, kHeaderBytes, SEEK_SET) < 0) fail_io("cannot write", temporary_);
+  }
+  ~Writer() {
+    if (fd_ >= 0) {
+      ::close(fd_);
+      ::unlink(temporary_.c_str());
+    }
+  }
+  Writer(const Writer&) = delete;
+  Writer& operator=(const Writer&) = delete;
+
+  uint64_t offset() const { return kHeaderBytes + passed_ + buffer_.size(); }
+
+  void add(const void* data, size_t bytes) {
+    const char* p = static_cast<const char*>(data);
+    while (bytes > 0) {
+      const size_t take = std::min(bytes, kSumBytes - buffer_.size());
+      buffer_.insert(buffer_.end(), p, p + take);
+      p += take;
+      bytes -= take;
+      if (buffer_.size() == kSumBytes) flush();
+    }
+  }
+  void pad_to(uint64_t target) {
+    static constexpr char zeros[64] = {};
+    while (offset() < target) add(zeros, std::min<uint64_t>(64, target - offset()));
+  }
+
+  void finish(Header header) {
+    pad_to(header.sums);
+    flush();
+    write_all(sums_.data(), sums_.size() * sizeof(uint64_t));
+    header.sums_hash = hash64(sums_.data(), sums_.size() * sizeof(uint64_t));
+    header.header_hash = hash_header(header);
+    char block[kHeaderBytes] = {};
+    std::memcpy(block, &header, sizeof header);
+    if (lseek(fd_, 0, SEEK_SET) < 0) fail_io("cannot write", temporary_);
+    write_all(block, sizeof block);
+    if (fsync(fd_) != 0) fail_io("cannot sync", temporary_);
+    if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_io("cannot rename to", path_);
+    ::close(fd_);
+    fd_ = -1;
+    // The rename itself must survive a power cut.
+    const size_t slash = path_.rfind('/');
+    const std::string folder = slash == std::string::npos ? "." : path_.substr(0, slash + 1);
+    const int directory = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (directory >= 0) {
+      fsync(directory);
+      ::close(directory);
+    }
+  }
+
+ private:
+  void flush() {
+    if (buffer_.empty()) return;
+    sums_.push_back(hash64(buffer_.data(), buffer_.size()));
+    write_all(buffer_.data(), buffer_.size());
+    passed_ += buffer_.size();
+    buffer_.clear();
+  }
+  void write_all(const void* data, size_t bytes) {
+    const char* p = static_cast<const char*>(data);
+    while (bytes > 0) {
+      const ssize_t written = ::write(fd_, p, bytes);
+      if (written < 0) {
+        if (errno == EINTR) continue;
+        fail_io("cannot write", temporary_);
+      }
+      p += written;
+      bytes -= static_cast<size_t>(written);
+    }
+  }
+
+  std::string path_, temporary_;
+  int fd_ = -1;
+  std::vector<char> buffer_;
+  std::vector<uint64_t> sums_;
+  uint64_t passed_ = 0;
+};
+
+struct Mapping {
+  explicit Mapping(const std::string& path) {
+    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) fail_io("cannot read", path);
+    struct stat info;
+    const bool plain = fstat(fd, &info) == 0 && S_ISREG(info.st_mode);
+    bytes = plain ? static_cast<size_t>(info.st_size) : 0;
+    if (bytes < kHeaderBytes) {
+      ::close(fd);
+      throw plain ? Error(Code::FILE_CORRUPT, path + " is too short to be a snapshot")
+                  : Error(Code::FILE_IO, path + " is not a file");
+    }
+    void* p = mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, fd, 0);
+    ::close(fd);
+    if (p == MAP_FAILED) fail_io("cannot map", path);
+    data = static_cast<char*>(p);
+  }
+  ~Mapping() { munmap(data, bytes); }
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+
+  template <typename T>
+  T* at(uint64_t offset) const {
+    return reinterpret_cast<T*>(data + offset);
+  }
+
+  char* data = nullptr;
+  size_t bytes = 0;
+};
+
+Header checked_header(const Mapping& file, const std::string& path) {
+  Header h;
+  std::memcpy(&h, file.data, sizeof h);
+  if (std::memcmp(h.magic, kMagic, sizeof kMagic) != 0) throw Error(Code::FILE_VERSION, path + " is not a snapshot");
+  if (h.format != kFormat) {
+    throw Error(Code::FILE_VERSION, path + " has the format " + std::to_string(h.format) + ", this build reads " +
+                                        std::to_string(kFormat));
+  }
+  const auto corrupt = [&](const char* why) { return Error(Code::FILE_CORRUPT, path + " " + why); };
+  if (h.header_hash != hash_header(h)) throw corrupt("has an altered header");
+  const uint64_t most = file.bytes / sizeof(float);  // so that nothing below overflows
+  if (h.dimensions < 1 || h.dimensions > kMaxDimensions || h.stride != stride_of(h.dimensions) || h.count > most ||
+      h.text_bytes > file.bytes || h.count > h.next_handle) {
+    throw corrupt("has an impossible header");
+  }
+  const Header expected = lay_out(h.dimensions, h.stride, h.next_handle, h.count, h.text_bytes);
+  if (std::memcmp(&h, &expected, offsetof(Header, sums_hash)) != 0) throw corrupt("has an impossible header");
+  if (file.bytes != h.size) throw corrupt(file.bytes < h.size ? "is truncated" : "is longer than it should be");
+  return h;
+}
+
+}  // namespace
+
+void Index::save(const std::string& path, const Cancel& cancel, const Progress& progress) const {
+  const auto version = state_->current();
+  struct Row {
+    uint32_t handle;
+    const float* values;
+    float norm;
+  };
+  std::vector<Row> rows;
+  rows.reserve(version->live);
+  for (const Extent& extent : version->extents) {
+    for (uint32_t row = 0; row < extent.rows; ++row) {
+      if (extent.is_dead(row)) continue;
+      rows.push_back({extent.block->handles[row], extent.block->rows + size_t{row} * stride_, extent.block->norms[row]});
+    }
+  }
+  std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.handle < b.handle; });
+
+  std::vector<uint32_t> handles(rows.size());
+  for (size_t i = 0; i < rows.size(); ++i) handles[i] = rows[i].handle;
+  std::vector<std::string_view> ids(rows.size());
+  state_->directory->texts(handles, ids.data());
+  std::vector<uint64_t> ends(rows.size());
+  uint64_t text_bytes = 0;
+  for (size_t i = 0; i < rows.size(); ++i) ends[i] = text_bytes += ids[i].size();
+
+  const Header header = lay_out(dimensions_, stride_, version->next_handle, rows.size(), text_bytes);
+  Writer writer(path);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    writer.add(rows[i].values, stride_ * sizeof(float));
+    if (i % 4096 == 0) {
+      cancel.check();
+      if (progress) progress(i, rows.size());
+    }
+  }
+  writer.pad_to(header.norms);
+  for (const Row& row : rows) writer.add(&row.norm, sizeof row.norm);
+  writer.pad_to(header.handles);
+  writer.add(handles.data(), handles.size() * sizeof(uint32_t));
+  writer.pad_to(header.ends);
+  writer.add(ends.data(), ends.size() * sizeof(uint64_t));
+  writer.pad_to(header.text);
+  for (const std::string_view id : ids) writer.add(id.data(), id.size());
+  cancel.check();
+  writer.finish(header);
+  if (progress) progress(rows.size(), rows.size());
+}
+
+std::unique_ptr<Index> Index::open(const std::string& path, unsigned threads, const std::string& backend,
+                                   bool verify_rows, const Cancel& cancel, const Progress& progress) {
+  const auto file = std::make_shared<const Mapping>(path);
+  const Header h = checked_header(*file, path);
+  const auto corrupt = [&](const char* why) { return Error(Code::FILE_CORRUPT, path + " " + why); };
+
+  const auto* sums = file->at<const uint64_t>(h.sums);
+  const size_t sum_count = (h.size - h.sums) / sizeof(uint64_t);
+  if (hash64(sums, sum_count * sizeof(uint64_t)) != h.sums_hash) throw corrupt("was altered");
+  auto index = std::make_unique<Index>(h.dimensions, threads, backend);
+  // Without verifying the rows: only the parts that hold something else.
+  const size_t first_sum = verify_rows ? 0 : (h.norms - h.rows) / kSumBytes;
+  std::atomic<uint64_t> done{0};
+  ThreadPool::shared().parallel_for(sum_count - first_sum, index->threads_, [&](size_t i, unsigned) {
+    cancel.check();
+    const uint64_t begin = h.rows + (first_sum + i) * kSumBytes;
+    const uint64_t end = std::min<uint64_t>(h.sums, begin + kSumBytes);
+    if (hash64(file->data + begin, end - begin) != sums[first_sum + i]) throw corrupt("was altered");
+    if (progress) progress(++done, sum_count - first_sum);
+  });
+
+  auto* handles = file->at<uint32_t>(h.handles);
+  const auto* ends = file->at<const uint64_t>(h.ends);
+  std::vector<std::string_view> ids(h.count);
+  for (uint64_t i = 0; i < h.count; ++i) {
+    const uint64_t begin = i == 0 ? 0 : ends[i - 1];
+    if (ends[i] < begin || ends[i] > h.text_bytes) throw corrupt("has impossible ids");
+    if (handles[i] >= h.next_handle || (i > 0 && handles[i] <= handles[i - 1])) throw corrupt("has impossible handles");
+    ids[i] = {file->data + h.text + begin, static_cast<size_t>(ends[i] - begin)};
+  }
+
+  auto version = std::make_shared<Version>();
+  version->number = 1;
+  version->live = h.count;
+  version->next_handle = h.next_handle;
+  std::vector<Location> rows(h.count);
+  for (uint64_t start = 0; start < h.count; start += kBlockRows) {
+    const auto count = static_cast<uint32_t>(std::min<uint64_t>(kBlockRows, h.count - start));
+    const auto slot = static_cast<uint32_t>(version->extents.size());
+    Extent extent;
+    extent.block = std::make_shared<Block>(count, file->at<float>(h.rows) + start * h.stride,
+                                           file->at<float>(h.norms) + start, handles + start, file);
+    extent.rows = count;
+    version->extents.push_back(std::move(extent));
+    for (uint32_t row = 0; row < count; ++row) rows[start + row] = {slot, row};
+  }
+  index->state_->directory->restore(ids, {handles, h.count}, rows, h.next_handle, file);
+  index->state_->publish(std::move(version));
+  return index;
+}
+
+}  // namespace pointsman

@@ -1,0 +1,40 @@
+// What an Index holds; shared by index.cpp (reads), write.cpp and snapshot.cpp.
+#pragma once
+
+#include "core/backends.hpp"
+#include "core/directory.hpp"
+#include "core/storage.hpp"
+#include "pointsman/index.hpp"
+
+namespace pointsman {
+
+struct Index::State {
+  BackendState backend;
+  std::shared_ptr<Directory> directory = std::make_shared<Directory>();  // results keep it, too
+
+  // Held only to copy or to swap the pointer.
+  mutable std::mutex version_mutex;
+  std::shared_ptr<const Version> version = std::make_shared<const Version>();
+
+  mutable std::atomic<uint64_t> searches{0};
+  mutable std::atomic<uint64_t> queries{0};
+
+  std::shared_ptr<const Version> current() const {
+    std::lock_guard lock(version_mutex);
+    return version;
+  }
+  void publish(std::shared_ptr<const Version> next) noexcept {
+    // The old version may be the last to name a block: it is freed outside the lock.
+    std::lock_guard lock(version_mutex);
+    version.swap(next);
+  }
+};
+
+// ‖row‖ rounded up to float32. Throws NOT_FINITE or NORM_TOO_LARGE, naming `what` and the row.
+float checked_norm(const float* row, uint32_t dimensions, const char* what, size_t number);
+
+// Copies of rows with zero padding up to the stride, and the norm of each.
+void pad_rows(const float* from, size_t count, uint32_t dimensions, uint32_t stride, float* to, float* norms,
+              const char* what, size_t first_number);
+
+}  // namespace pointsman

@@ -1,0 +1,48 @@
+#include "core/storage.hpp"
+
+#include <atomic>
+
+#include "core/backends.hpp"
+
+namespace pointsman {
+namespace {
+
+uint64_t next_block_id() {
+  static std::atomic<uint64_t> next{1};
+  return next.fetch_add(1, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+Block::Block(uint32_t rows_capacity, uint32_t stride)
+    : id(next_block_id()),
+      capacity(rows_capacity),
+      memory_(size_t{rows_capacity} * (stride * sizeof(float) + sizeof(float) + sizeof(uint32_t))) {
+  rows = memory_.as<float>();
+  norms = rows + size_t{capacity} * stride;
+  handles = reinterpret_cast<uint32_t*>(norms + capacity);
+}
+
+Block::Block(uint32_t count, float* file_rows, float* file_norms, uint32_t* file_handles,
+             std::shared_ptr<const void> owner)
+    : id(next_block_id()),
+      capacity(count),
+      rows(file_rows),
+      norms(file_norms),
+      handles(file_handles),
+      owner_(std::move(owner)) {}
+
+Block::~Block() { forget_block(id); }
+
+std::vector<pointsman_block> Version::view() const {
+  std::vector<pointsman_block> blocks;
+  blocks.reserve(extents.size());
+  for (const Extent& extent : extents) {
+    if (extent.rows == 0 || extent.dead_count == extent.rows) continue;
+    blocks.push_back({extent.block->id, extent.block->rows, extent.block->norms, extent.block->handles,
+                      extent.dead ? extent.dead->data() : nullptr, extent.rows});
+  }
+  return blocks;
+}
+
+}  // namespace pointsman

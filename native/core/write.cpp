@@ -1,0 +1,235 @@
+// Index: upsert and remove. Everything that can fail comes first (checks, memory, the copy of the rows into places
+// that no version shows); then, without a way to fail, the new version is published and the directory follows.
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "core/state.hpp"
+#include "pointsman/hash.hpp"
+#include "pointsman/thread_pool.hpp"
+
+namespace pointsman {
+namespace {
+
+constexpr size_t kRowsAtOnce = 4096;  // copied between two looks at `cancel`
+
+void refuse_duplicates(std::span<const std::string_view> ids) {
+  if (ids.size() < 2) return;
+  const size_t mask = std::bit_ceil(ids.size() * 2) - 1;
+  std::vector<uint32_t> table(mask + 1, UINT32_MAX);
+  for (size_t i = 0; i < ids.size(); ++i) {
+    size_t slot = hash64(ids[i].data(), ids[i].size()) & mask;
+    for (; table[slot] != UINT32_MAX; slot = (slot + 1) & mask) {
+      if (ids[table[slot]] == ids[i]) {
+        throw Error(Code::DUPLICATE_ID, "the id '" + std::string(ids[i]) + "' is named twice");
+      }
+    }
+    table[slot] = static_cast<uint32_t>(i);
+  }
+}
+
+// A version in the making: the current one, with places for more rows and more dead ones.
+class Draft {
+ public:
+  Draft(const Version& base, uint32_t stride) : next_(std::make_shared<Version>(base)), stride_(stride) {
+    ++next_->number;
+  }
+
+  // Finds places for `count` rows: the rest of the tail, then new blocks.
+  std::vector<Location> place(size_t count) {
+    std::vector<Location> places;
+    places.reserve(count);
+    while (places.size() < count) {
+      Extent& tail = open_tail(count - places.size());
+      const uint32_t slot = tail_slot_;
+      const uint32_t take =
+          static_cast<uint32_t>(std::min<size_t>(count - places.size(), tail.block->capacity - tail.rows));
+      for (uint32_t i = 0; i < take; ++i) places.push_back({slot, tail.rows + i});
+      tail.rows += take;
+    }
+    next_->live += count;
+    return places;
+  }
+
+  void bury(Location at) {
+    Extent& extent = next_->extents[at.slot];
+    if (own_dead_.size() <= at.slot) own_dead_.resize(next_->extents.size());
+    auto& dead = own_dead_[at.slot];
+    if (!dead) {
+      dead = extent.dead ? std::make_shared<DeadRows>(*extent.dead) : std::make_shared<DeadRows>();
+      dead->resize((extent.block->capacity + 63) / 64);
+      extent.dead = dead;
+    }
+    (*dead)[at.row / 64] |= uint64_t{1} << (at.row % 64);
+    ++extent.dead_count;
+    --next_->live;
+  }
+
+  // No more rows go into this block.
+  void seal(uint32_t slot) { sealed_.push_back(slot); }
+
+  float* row(Location at) const { return next_->extents[at.slot].block->rows + size_t{at.row} * stride_; }
+  float& norm(Location at) const { return next_->extents[at.slot].block->norms[at.row]; }
+  uint32_t& handle(Location at) const { return next_->extents[at.slot].block->handles[at.row]; }
+  void next_handle(uint32_t handle) { next_->next_handle = handle; }
+
+  std::shared_ptr<const Version> finish() noexcept { return std::move(next_); }
+
+ private:
+  Extent& open_tail(size_t wanted) {
+    auto& extents = next_->extents;
+    if (tail_slot_ == UINT32_MAX) {
+      for (uint32_t slot = 0; slot < extents.size(); ++slot) {
+        const bool room = extents[slot].block && extents[slot].rows < extents[slot].block->capacity;
+        if (room && std::find(sealed_.begin(), sealed_.end(), slot) == sealed_.end()) tail_slot_ = slot;
+      }
+    }
+    if (tail_slot_ == UINT32_MAX || extents[tail_slot_].rows == extents[tail_slot_].block->capacity) {
+      // As large as all that is there: few blocks for large indexes, little waste for small ones.
+      const uint64_t size = std::max<uint64_t>(next_->live, wanted);
+      const auto capacity = static_cast<uint32_t>(
+          std::clamp<uint64_t>(std::bit_ceil(size), kSmallestBlock, kBlockRows));
+      const auto empty = std::find_if(extents.begin(), extents.end(), [](const Extent& e) { return !e.block; });
+      tail_slot_ = static_cast<uint32_t>(empty - extents.begin());
+      if (empty == extents.end()) extents.emplace_back();
+      extents[tail_slot_] = {};
+      extents[tail_slot_].block = std::make_shared<Block>(capacity, stride_);
+    }
+    return extents[tail_slot_];
+  }
+
+  std::shared_ptr<Version> next_;
+  const uint32_t stride_;
+  uint32_t tail_slot_ = UINT32_MAX;
+  std::vector<uint32_t> sealed_;
+  std::vector<std::shared_ptr<DeadRows>> own_dead_;  // by slot: copies that this draft made
+};
+
+}  // namespace
+
+void Index::upsert(std::span<const std::string_view> ids, std::span<const float> rows, const Cancel& cancel,
+                   const Progress& progress) {
+  if (rows.size() != ids.size() * dimensions_) {
+    throw Error(Code::WRONG_SHAPE, std::to_string(ids.size()) + " ids need " +
+                                       std::to_string(ids.size() * dimensions_) + " numbers, not " +
+                                       std::to_string(rows.size()));
+  }
+  if (ids.empty()) return;
+  refuse_duplicates(ids);
+
+  Directory& directory = *state_->directory;
+  std::vector<uint32_t> handles(ids.size());
+  directory.find_all(ids, handles.data());
+  std::vector<std::string_view> fresh;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (handles[i] == Directory::kNoHandle) fresh.push_back(ids[i]);
+  }
+  const uint32_t first = directory.next_handle();
+  if (fresh.size() > Directory::kMaxHandles - first) throw Error(Code::INDEX_FULL, "the index has no handles left");
+
+  const auto base = state_->current();
+  Draft draft(*base, stride_);
+  const std::vector<Location> places = draft.place(ids.size());
+  std::vector<uint32_t> moved;
+  std::vector<Location> moved_to, fresh_at;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (handles[i] == Directory::kNoHandle) {
+      handles[i] = first + static_cast<uint32_t>(fresh_at.size());
+      fresh_at.push_back(places[i]);
+    } else {
+      draft.bury(directory.locate(handles[i]));
+      moved.push_back(handles[i]);
+      moved_to.push_back(places[i]);
+    }
+  }
+  draft.next_handle(first + static_cast<uint32_t>(fresh.size()));
+
+  std::atomic<uint64_t> done{0};
+  ThreadPool::shared().parallel_for((ids.size() + kRowsAtOnce - 1) / kRowsAtOnce, threads_, [&](size_t part, unsigned) {
+    cancel.check();
+    const size_t begin = part * kRowsAtOnce, end = std::min(ids.size(), begin + kRowsAtOnce);
+    for (size_t i = begin; i < end; ++i) {
+      pad_rows(rows.data() + i * dimensions_, 1, dimensions_, stride_, draft.row(places[i]), &draft.norm(places[i]),
+               "vector", i);
+      draft.handle(places[i]) = handles[i];
+    }
+    if (progress) progress(done += end - begin, ids.size());
+  });
+
+  directory.reserve(fresh.size());
+  try {
+    directory.append(fresh);
+    cancel.check();
+  } catch (...) {
+    directory.withdraw(first);
+    throw;
+  }
+  state_->publish(draft.finish());
+  directory.publish(first, fresh_at);
+  directory.move(moved, moved_to);
+  compact();
+}
+
+size_t Index::remove(std::span<const std::string_view> ids) {
+  std::vector<uint32_t> handles(ids.size());
+  state_->directory->find_all(ids, handles.data());
+  std::erase(handles, Directory::kNoHandle);
+  std::sort(handles.begin(), handles.end());
+  handles.erase(std::unique(handles.begin(), handles.end()), handles.end());
+  if (handles.empty()) return 0;
+
+  Draft draft(*state_->current(), stride_);
+  for (const uint32_t handle : handles) draft.bury(state_->directory->locate(handle));
+  state_->publish(draft.finish());
+  state_->directory->remove(handles);
+  compact();
+  return handles.size();
+}
+
+// Rewrites blocks of which more than half is dead, so that dead rows never outnumber live ones by much; one block
+// frees at least as many rows as it moves, so writes stay constant time on average. Best effort: what cannot get memory
+// stays as it is.
+void Index::compact() noexcept {
+  try {
+    const auto base = state_->current();
+    std::vector<uint32_t> slots;
+    for (uint32_t slot = 0; slot < base->extents.size(); ++slot) {
+      const Extent& extent = base->extents[slot];
+      if (extent.block && extent.rows >= kSmallestBlock && extent.dead_count * 2 > extent.rows) slots.push_back(slot);
+    }
+    if (slots.empty()) return;
+
+    Draft draft(*base, stride_);
+    for (const uint32_t slot : slots) draft.seal(slot);
+    std::vector<Location> from;
+    for (const uint32_t slot : slots) {
+      const Extent& extent = base->extents[slot];
+      for (uint32_t row = 0; row < extent.rows; ++row) {
+        if (!extent.is_dead(row)) from.push_back({slot, row});
+      }
+    }
+    const std::vector<Location> to = draft.place(from.size());
+    std::vector<uint32_t> handles(from.size());
+    for (size_t i = 0; i < from.size(); ++i) {
+      handles[i] = draft.handle(from[i]);
+      draft.handle(to[i]) = handles[i];
+      draft.norm(to[i]) = draft.norm(from[i]);
+      std::memcpy(draft.row(to[i]), draft.row(from[i]), stride_ * sizeof(float));
+      draft.bury(from[i]);
+    }
+    auto after = std::make_shared<Version>();
+    const auto moved = draft.finish();
+    *after = *moved;
+    for (const uint32_t slot : slots) after->extents[slot] = {};
+    ++after->number;
+
+    // First both places (the old ones dead), so that who looks an expert up by a place read just before still
+    // finds its block; then the directory; then the old blocks go.
+    state_->publish(moved);
+    state_->directory->move(handles, to);
+    state_->publish(std::move(after));
+  } catch (...) {
+  }
+}
+
+}  // namespace pointsman

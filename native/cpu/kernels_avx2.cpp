@@ -1,0 +1,50 @@
+// Kernels for AVX2 + FMA: a register tile of 4 rows × 3 vectors of 8 queries (12 of the 16 registers).
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#include "pointsman/kernels.hpp"
+
+namespace pointsman {
+namespace {
+
+constexpr int kLanes = 8;
+constexpr int kRows = 4;
+constexpr int kVectors = 3;
+
+using Vec = __m256;
+
+inline Vec zero() { return _mm256_setzero_ps(); }
+inline Vec broadcast(float x) { return _mm256_set1_ps(x); }
+inline Vec load(const float* p) { return _mm256_loadu_ps(p); }
+inline void store(float* p, Vec a) { _mm256_storeu_ps(p, a); }
+inline Vec fma(Vec a, Vec b, Vec acc) { return _mm256_fmadd_ps(a, b, acc); }
+inline uint32_t at_least(Vec a, Vec b) {
+  return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GE_OQ)));
+}
+inline float sum(Vec a) {
+  __m128 x = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+  return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
+}
+
+#include "kernel_body.inc"
+
+float exact(const float* a, const float* b, uint32_t stride) {
+  __m256d low = _mm256_setzero_pd(), high = _mm256_setzero_pd();
+  for (uint32_t i = 0; i < stride; i += 8) {
+    low = _mm256_fmadd_pd(_mm256_cvtps_pd(_mm_loadu_ps(a + i)), _mm256_cvtps_pd(_mm_loadu_ps(b + i)), low);
+    high = _mm256_fmadd_pd(_mm256_cvtps_pd(_mm_loadu_ps(a + i + 4)), _mm256_cvtps_pd(_mm_loadu_ps(b + i + 4)), high);
+  }
+  double lane[8];
+  _mm256_storeu_pd(lane, low);
+  _mm256_storeu_pd(lane + 4, high);
+  return fold_lanes(lane);
+}
+
+}  // namespace
+
+extern const Kernels kAvx2Kernels;
+const Kernels kAvx2Kernels = {"avx2", kLanes, kVectors, scan, dots, exact};
+
+}  // namespace pointsman
+#endif

@@ -1,0 +1,60 @@
+// What a backend is: a table of C functions that answers searches over immutable blocks. The CPU's is linked
+// in; others (CUDA) are plugins found at run time. Only core/backends.cpp knows which exist.
+//
+// A backend holds no index: every request names the blocks of the version it searches. Blocks carry an id that is
+// never reused, so a backend with memory of its own may keep copies by id and drop them on `forget`.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define POINTSMAN_BACKEND_ABI 1
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct {
+  uint64_t id;
+  const float* rows;       // count × stride, zero-padded, 64-byte aligned
+  const float* norms;      // ‖row‖ rounded up
+  const uint32_t* handles; // of each row
+  const uint64_t* dead;    // bit i: row i is no longer there; null: none
+  uint32_t count;          // rows visible in this version; never shrinks for one id
+} pointsman_block;
+
+typedef struct {
+  const pointsman_block* blocks;
+  size_t block_count;
+  uint32_t dimensions;
+  uint32_t stride;
+  const float* queries;        // query_count × stride, zero-padded, 64-byte aligned, finite
+  const float* query_norms;    // rounded up
+  uint32_t query_count;
+  uint32_t k;                  // 1–4096
+  const uint64_t* filter;      // bit h: the expert with handle h is eligible; null: all are
+  uint32_t filter_handles;     // bits in `filter`; higher handles are not eligible
+  uint32_t threads;            // at most so many of the pool's
+  int (*cancelled)(const void* context);
+  const void* context;
+  // Filled: query_count × k, row-major, best first; past counts[i]: score −∞, handle 0.
+  float* scores;
+  uint32_t* handles;
+  uint32_t* counts;
+} pointsman_request;
+
+typedef struct {
+  uint32_t abi;      // POINTSMAN_BACKEND_ABI
+  const char* name;
+  uint32_t max_k;
+  uint32_t max_dimensions;
+  // 0 when searches can run here, else the reason goes to `reason`.
+  int (*probe)(char* reason, size_t capacity);
+  // 0, or a code of errors.def plus one with the message in `message`. A cancelled search gives ABORTED.
+  int (*search)(const pointsman_request* request, char* message, size_t capacity);
+  void (*forget)(uint64_t block_id);  // may be null
+} pointsman_backend;
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,50 @@
+// The one table through which the CPU engine calls its kernels: plain functions over raw pointers, one set of
+// them for each instruction set. No standard templates here: what a header instantiates in a file compiled for one
+// instruction set, the linker may keep for all.
+#pragma once
+
+#include <cstdint>
+
+namespace pointsman {
+
+// Rows are float32, row-major, padded with zeros to a stride of a multiple of 16 and aligned to 64 bytes.
+inline constexpr uint32_t kRowAlign = 16;
+inline constexpr uint32_t stride_of(uint32_t dimensions) {
+  return (dimensions + kRowAlign - 1) / kRowAlign * kRowAlign;
+}
+
+// Rows of one call of `scan` or `dots` at most. Callers pad the pointer list to a multiple of kRowTile with
+// copies of a valid pointer; what the padding scores is discarded.
+inline constexpr uint32_t kPageRows = 256;
+inline constexpr uint32_t kRowTile = 8;
+
+// A row whose approximate score reached its query's threshold.
+struct Hit {
+  float score;     // as the kernel summed it
+  uint16_t row;    // index into `rows`
+  uint16_t query;  // index into the panel
+};
+
+struct Kernels {
+  const char* isa;
+  uint32_t lanes;        // queries in one vector
+  uint32_t max_vectors;  // vectors of queries in the widest panel
+
+  // Scores `count` ≤ kPageRows rows against a panel of `width` = lanes·v queries, v ≤ max_vectors, stored as
+  // panel[j·width + query] for j < dimensions, and writes each (row, query) with score ≥ thresholds[query] to
+  // `hits` (room for kPageRows·width), returning how many. Summation order is the kernel's own; the error is
+  // at most score_error(dimensions) (see bound.hpp) times the two norms.
+  uint32_t (*scan)(const float* const* rows, uint32_t count, const float* panel, uint32_t width,
+                   uint32_t dimensions, const float* thresholds, Hit* hits);
+
+  // out[i] ≈ ⟨rows[i], query⟩ with the same error bound; for batches too small to fill a panel.
+  void (*dots)(const float* const* rows, uint32_t count, const float* query, uint32_t stride, float* out);
+
+  // The score that the engine promises: the float64 sum of the products in eight lanes, lane j adding the
+  // terms i ≡ j mod 8 in rising i from +0, folded as ((0+4)+(2+6))+((1+5)+(3+7)), −0 made +0, rounded to
+  // float32. Products of two float32 are exact in float64, so fusing changes nothing and every instruction
+  // set returns the same bits.
+  float (*exact)(const float* a, const float* b, uint32_t stride);
+};
+
+}  // namespace pointsman

@@ -1,0 +1,140 @@
+/** The only loader of the addon, and the only place that knows its raw shape. */
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { fromNative, PointsmanError } from './errors.js';
+import type { TaskOptions } from './types.js';
+
+/** What a long-running native call returns at once. */
+export interface NativeTask<T> {
+  promise: Promise<T>;
+  cancel(): void;
+}
+
+type Listener = ((done: number, total: number) => void) | undefined;
+
+/** Raw search results. */
+export interface NativeSearchResult {
+  counts: Uint32Array;
+  scores: Float32Array;
+  handles: Uint32Array;
+}
+
+export interface NativeFilter {
+  /** How many of the experts were found. */
+  readonly size: number;
+}
+
+export interface NativeStats {
+  size: number;
+  dimensions: number;
+  blocks: number;
+  bytes: number;
+  deadRows: number;
+  nextHandle: number;
+  backend: string;
+  backendReason: string;
+  isa: string;
+  isaReason: string;
+  threads: number;
+  searches: number;
+  queries: number;
+  version: number;
+}
+
+/** The ids of handles; it also knows experts that were removed since, and outlives the index. */
+export type NativeResolver = (handles: Uint32Array) => string[];
+
+export interface NativeIndex {
+  upsert(batch: NativeBatch, listener: Listener): NativeTask<void>;
+  remove(ids: readonly string[]): NativeTask<number>;
+  filter(ids: readonly string[], complement: boolean): NativeFilter;
+  has(id: string): boolean;
+  handleOf(id: string): number | undefined;
+  vector(id: string): Float32Array | undefined;
+  idOf(handle: number): string;
+  resolver(): NativeResolver;
+  ids(start: number, count: number): { ids: string[]; next: number };
+  search(queries: Float32Array, k: number, filter: NativeFilter | undefined): NativeTask<NativeSearchResult>;
+  searchSync(queries: Float32Array, k: number, filter: NativeFilter | undefined): NativeSearchResult;
+  save(path: string, listener: Listener): NativeTask<void>;
+  stats(): NativeStats;
+  close(): void;
+}
+
+/** Rows on their way into an index: the vectors are copied at once, the ids in portions. */
+export interface NativeBatch {
+  addIds(ids: readonly string[]): void;
+}
+
+export interface NativeAddon {
+  Index: {
+    new (dimensions: number, threads: number, backend: string): NativeIndex;
+    open(path: string, threads: number, backend: string, verify: boolean, listener: Listener): NativeTask<NativeIndex>;
+  };
+  Batch: new (dimensions: number, vectors: Float32Array, rows: number) => NativeBatch;
+  /** Codes and meanings of errors.def. */
+  errorTable: Record<string, string>;
+  /** Instruction sets of this build: which the processor has, which is used and why; the backends; the pool's threads. */
+  doctor(): {
+    isa: string;
+    isaReason: string;
+    isas: { name: string; supported: boolean }[];
+    backends: { name: string; available: boolean; reason: string }[];
+    threads: number;
+  };
+}
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+
+/** How to get an addon where none could be loaded: from any folder and with any package manager. */
+export const BUILD_COMMAND = `node "${join(root, 'scripts', 'build-from-source.mjs')}"`;
+
+let loaded: NativeAddon | undefined;
+
+/** The addon, loaded at first use. @throws PointsmanError ADDON_NOT_FOUND */
+export function native(): NativeAddon {
+  if (loaded) return loaded;
+  const require = createRequire(import.meta.url);
+  try {
+    loaded = require('node-gyp-build')(root) as NativeAddon;
+  } catch (cause) {
+    throw new PointsmanError(
+      'ADDON_NOT_FOUND',
+      `No native addon for ${process.platform}-${process.arch} could be loaded from ${root}. ` +
+        `Build it from source (needs CMake 3.25 and a C++20 compiler): ${BUILD_COMMAND}\n` +
+        `Cause: ${cause instanceof Error ? cause.message : String(cause)}`,
+      { cause },
+    );
+  }
+  return loaded;
+}
+
+/** Calls a synchronous native function; its errors become PointsmanErrors. */
+export function call<T>(body: () => T): T {
+  try {
+    return body();
+  } catch (error) {
+    throw fromNative(error);
+  }
+}
+
+/** Runs a native task to its end; an abort of `signal` stops it and rejects with ABORTED. */
+export async function run<T>(
+  start: (listener: Listener) => NativeTask<T>,
+  stage: string,
+  { signal, onProgress }: TaskOptions = {},
+): Promise<T> {
+  if (signal?.aborted) throw new PointsmanError('ABORTED', `${stage} was aborted`, { cause: signal.reason });
+  const listener: Listener = onProgress && ((done, total) => onProgress({ stage, done, total }));
+  const task = call(() => start(listener));
+  const abort = () => task.cancel();
+  signal?.addEventListener('abort', abort, { once: true });
+  try {
+    return await task.promise;
+  } catch (error) {
+    throw fromNative(error);
+  } finally {
+    signal?.removeEventListener('abort', abort);
+  }
+}
