@@ -4,6 +4,7 @@
 namespace {
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
+  env.SetInstanceData(new pointsman::addon::Environment(env));
   auto table = Napi::Object::New(env);
 #define POINTSMAN_ERROR(code, meaning) table.Set(#code, meaning);
 #include "pointsman/errors.def"

@@ -1,11 +1,7 @@
 #include "boundary.hpp"
 
-#include <chrono>
 #include <cmath>
-#include <memory>
-#include <mutex>
 #include <new>
-#include <optional>
 
 namespace pointsman::addon {
 
@@ -98,159 +94,17 @@ std::string text(const Napi::Value& value, const char* name) {
   return value.As<Napi::String>().Utf8Value();
 }
 
-namespace {
-
-// One launched job. Owned by shared_ptr: the pool's closure, the messages on their way to JavaScript and the
-// cancel function each hold it. Napi references in it are touched on the JavaScript thread only.
-struct Job {
-  Cancel cancel;
-  Work work;
-  napi_threadsafe_function channel = nullptr;
-
-  std::optional<Napi::Promise::Deferred> deferred;
-  Napi::FunctionReference on_progress;
-
-  std::mutex mutex;  // guards what follows
-  uint64_t done = 0, total = 0;
-  bool progress_pending = false;
-  std::chrono::steady_clock::time_point last_progress{};
-};
-
-struct Message {
-  std::shared_ptr<Job> job;
-  Settle settle;             // set: the job has ended well
-  std::exception_ptr error;  // set: the job has failed; neither: progress
-};
-
-void settle_on_js(napi_env raw_env, Message& message) {
-  const Napi::Env env(raw_env);
-  Job& job = *message.job;
-  if (message.error) {
-    try {
-      std::rethrow_exception(message.error);
-    } catch (const std::exception& error) {
-      job.deferred->Reject(to_js_error(env, error).Value());
-    } catch (...) {
-      job.deferred->Reject(to_js_error(env, std::runtime_error("unknown exception")).Value());
-    }
-    return;
-  }
-  try {
-    job.deferred->Resolve(message.settle(env));
-  } catch (const Napi::Error& error) {
-    job.deferred->Reject(error.Value());
-  } catch (const std::exception& error) {
-    job.deferred->Reject(to_js_error(env, error).Value());
+void tag(const Napi::Value& object, const napi_type_tag& type) {
+  if (napi_type_tag_object(object.Env(), object, &type) != napi_ok) {
+    throw Error(Code::BAD_ARGUMENT, "the object was constructed twice");
   }
 }
 
-// On the JavaScript thread. `env` is null when the environment is going away: then only free.
-void receive(napi_env env, napi_value, void*, void* data) {
-  const std::unique_ptr<Message> message(static_cast<Message*>(data));
-  if (env == nullptr) return;
-  Job& job = *message->job;
-  const Napi::HandleScope scope(env);
-  if (message->settle || message->error) {
-    settle_on_js(env, *message);
-    job.on_progress.Reset();
-    return;
+void check_tag(const Napi::Value& object, const napi_type_tag& type, const char* name) {
+  bool same = false;
+  if (!object.IsObject() || napi_check_object_type_tag(object.Env(), object, &type, &same) != napi_ok || !same) {
+    throw Error(Code::BAD_ARGUMENT, std::string(name) + " is not an object of the class that it should be");
   }
-  uint64_t done, total;
-  {
-    std::lock_guard lock(job.mutex);
-    job.progress_pending = false;
-    done = job.done;
-    total = job.total;
-  }
-  if (job.on_progress.IsEmpty()) return;
-  try {
-    job.on_progress.Call({Napi::Number::New(env, static_cast<double>(done)),
-                          Napi::Number::New(env, static_cast<double>(total))});
-  } catch (const Napi::Error& error) {
-    // A throwing listener stops the work it listens to, and is reported as any uncaught exception is.
-    job.cancel.request();
-    napi_fatal_exception(env, error.Value());
-  }
-}
-
-void send(const std::shared_ptr<Job>& job, std::unique_ptr<Message> message) {
-  message->job = job;
-  if (napi_call_threadsafe_function(job->channel, message.get(), napi_tsfn_nonblocking) == napi_ok) {
-    message.release();
-  }
-}
-
-void report(const std::shared_ptr<Job>& job, uint64_t done, uint64_t total) {
-  {
-    std::lock_guard lock(job->mutex);
-    job->done = std::max(done, job->total == total ? job->done : 0);
-    job->total = total;
-    const auto now = std::chrono::steady_clock::now();
-    if (job->progress_pending ||
-        (done < total && now - job->last_progress < std::chrono::milliseconds(50))) {
-      return;
-    }
-    job->progress_pending = true;
-    job->last_progress = now;
-  }
-  send(job, std::make_unique<Message>());
-}
-
-void run(const std::shared_ptr<Job>& job, bool with_progress) {
-  auto message = std::make_unique<Message>();
-  try {
-    Progress progress;
-    if (with_progress) {
-      progress = [&job](uint64_t done, uint64_t total) { report(job, done, total); };
-    }
-    job->cancel.check();
-    message->settle = job->work(job->cancel, progress);
-  } catch (...) {
-    message->error = std::current_exception();
-  }
-  job->work = nullptr;  // what it captured is freed here, not on the JavaScript thread
-  send(job, std::move(message));
-  napi_release_threadsafe_function(job->channel, napi_tsfn_release);
-}
-
-}  // namespace
-
-Napi::Value launch(Napi::Env env, const Napi::Value& on_progress, Work work,
-                   const std::shared_ptr<Strand>& strand) {
-  auto job = std::make_shared<Job>();
-  job->work = std::move(work);
-  job->deferred.emplace(Napi::Promise::Deferred::New(env));
-  const bool with_progress = on_progress.IsFunction();
-  if (with_progress) job->on_progress = Napi::Persistent(on_progress.As<Napi::Function>());
-
-  const auto name = Napi::String::New(env, "pointsman");
-  // A channel for each job: it keeps the event loop alive while the job runs, and no longer. Its finaliser
-  // runs on the JavaScript thread and drops the last native references there.
-  auto* keep = new std::shared_ptr<Job>(job);
-  const napi_status status = napi_create_threadsafe_function(
-      env, nullptr, nullptr, name, 0, 1, keep,
-      [](napi_env, void* data, void*) {
-        auto* held = static_cast<std::shared_ptr<Job>*>(data);
-        (*held)->deferred.reset();
-        (*held)->on_progress.Reset();
-        delete held;
-      },
-      nullptr, receive, &job->channel);
-  if (status != napi_ok) {
-    delete keep;
-    throw Error(Code::INTERNAL, "no thread-safe function could be made");
-  }
-  auto body = [job, with_progress] { run(job, with_progress); };
-  if (strand) {
-    strand->submit(std::move(body));
-  } else {
-    ThreadPool::shared().submit(std::move(body));
-  }
-
-  auto handle = Napi::Object::New(env);
-  handle.Set("promise", job->deferred->Promise());
-  handle.Set("cancel", Napi::Function::New(env, [job](const Napi::CallbackInfo&) { job->cancel.request(); }));
-  return handle;
 }
 
 }  // namespace pointsman::addon

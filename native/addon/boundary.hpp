@@ -14,6 +14,10 @@
 #include "pointsman/task.hpp"
 #include "pointsman/thread_pool.hpp"
 
+namespace pointsman {
+class Index;
+}
+
 namespace pointsman::addon {
 
 // A JavaScript Error with `code`; OUT_OF_MEMORY and INTERNAL for exceptions that carry none.
@@ -35,6 +39,26 @@ double number(const Napi::Value& value, const char* name);
 // UTF-8; lone surrogates become U+FFFD.
 std::string text(const Napi::Value& value, const char* name);
 
+// Wrapped objects carry a tag of their class, so that one is never taken for another whatever prototype JavaScript
+// gave it: `tag` in the constructor, `check_tag` wherever one comes in as argument or as `this`.
+void tag(const Napi::Value& object, const napi_type_tag& type);
+void check_tag(const Napi::Value& object, const napi_type_tag& type, const char* name);
+
+template <typename T>
+T& unwrap(const Napi::Value& value, const char* name) {
+  check_tag(value, T::kTag, name);
+  return *T::Unwrap(value.As<Napi::Object>());
+}
+
+// The body of a method of class T.
+template <typename T>
+Napi::Value method(const Napi::CallbackInfo& info, const std::function<Napi::Value()>& body) {
+  return guarded(info, [&] {
+    check_tag(info.This(), T::kTag, "this");
+    return body();
+  });
+}
+
 // Builds the promise's value on the JavaScript thread.
 using Settle = std::function<Napi::Value(Napi::Env)>;
 // Runs on a thread of the pool. May throw; what it throws rejects the promise.
@@ -46,6 +70,16 @@ using Work = std::function<Settle(const Cancel& cancel, const Progress& progress
 // With a strand, jobs of that strand run one after another in the order of their launch.
 Napi::Value launch(Napi::Env env, const Napi::Value& on_progress, Work work,
                    const std::shared_ptr<Strand>& strand = nullptr);
+
+// What one environment (the main thread, each worker thread) keeps.
+class Channel;
+struct Environment {
+  explicit Environment(Napi::Env env);
+  std::shared_ptr<Channel> channel;          // how launched work comes back
+  Napi::FunctionReference filter, index;     // classes that native code makes objects of
+  std::shared_ptr<Index> opened;             // for the next Index object to take over
+};
+inline Environment& environment(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
 
 void init_index(Napi::Env env, Napi::Object exports);
 void init_text(Napi::Env env, Napi::Object exports);

@@ -10,23 +10,6 @@
 namespace pointsman::addon {
 namespace {
 
-// The classes of one environment (a worker thread has its own).
-struct Classes {
-  Napi::FunctionReference batch, filter, index;
-};
-Classes& classes(Napi::Env env) { return *env.GetInstanceData<Classes>(); }
-
-// Throws BAD_ARGUMENT unless `value` was made by `type`, so that unwrapping it is safe.
-template <typename T>
-T& unwrap(const Napi::Value& value, const Napi::FunctionReference& type, const char* name) {
-  if (!value.IsObject() || !value.As<Napi::Object>().InstanceOf(type.Value())) {
-    throw Error(Code::BAD_ARGUMENT, std::string(name) + " is not what it should be");
-  }
-  T* object = T::Unwrap(value.As<Napi::Object>());
-  if (object == nullptr) throw Error(Code::BAD_ARGUMENT, std::string(name) + " is not what it should be");
-  return *object;
-}
-
 template <typename T>
 Napi::TypedArrayOf<T> typed_array(Napi::Env env, const std::vector<T>& values) {
   auto array = Napi::TypedArrayOf<T>::New(env, values.size());
@@ -79,6 +62,8 @@ struct Texts {
 
 class BatchObject : public Napi::ObjectWrap<BatchObject> {
  public:
+  static constexpr napi_type_tag kTag = {0x706F696E74736D61, 0x6E2E6261746368};
+
   // Moved out when the batch is used.
   struct Rows {
     uint32_t dimensions = 0;
@@ -89,6 +74,7 @@ class BatchObject : public Napi::ObjectWrap<BatchObject> {
 
   explicit BatchObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<BatchObject>(info) {
     guarded(info, [&] {
+      tag(info.This(), kTag);
       rows_ = std::make_shared<Rows>();
       rows_->dimensions = static_cast<uint32_t>(integer(info[0], "dimensions", 1, kMaxDimensions));
       const auto values = floats(info[1], "vectors");
@@ -115,7 +101,7 @@ class BatchObject : public Napi::ObjectWrap<BatchObject> {
 
  private:
   Napi::Value add_ids(const Napi::CallbackInfo& info) {
-    return guarded(info, [&]() -> Napi::Value {
+    return method<BatchObject>(info, [&]() -> Napi::Value {
       if (!rows_) throw Error(Code::BAD_ARGUMENT, "the batch was used already");
       rows_->ids.add(info[0], "ids");
       return info.Env().Undefined();
@@ -127,10 +113,17 @@ class BatchObject : public Napi::ObjectWrap<BatchObject> {
 
 class FilterObject : public Napi::ObjectWrap<FilterObject> {
  public:
-  explicit FilterObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<FilterObject>(info) {}
+  static constexpr napi_type_tag kTag = {0x706F696E74736D61, 0x6E2E66696C746572};
+
+  explicit FilterObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<FilterObject>(info) {
+    guarded(info, [&] {
+      tag(info.This(), kTag);
+      return info.Env().Undefined();
+    });
+  }
 
   static Napi::Object make(Napi::Env env, Filter filter) {
-    const auto object = classes(env).filter.New({});
+    const auto object = environment(env).filter.New({});
     auto* self = Unwrap(object);
     object.Set("size", filter.size);
     self->filter = std::make_shared<const Filter>(std::move(filter));
@@ -143,11 +136,13 @@ class FilterObject : public Napi::ObjectWrap<FilterObject> {
 
 class IndexObject : public Napi::ObjectWrap<IndexObject> {
  public:
+  static constexpr napi_type_tag kTag = {0x706F696E74736D61, 0x6E2E696E646578};
+
   explicit IndexObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<IndexObject>(info) {
     guarded(info, [&]() -> Napi::Value {
-      // Made by make(): adopts an index that was opened.
-      if (info.Length() == 1 && info[0].IsExternal()) {
-        adopt(std::move(*info[0].As<Napi::External<std::shared_ptr<Index>>>().Data()));
+      tag(info.This(), kTag);
+      if (auto opened = std::move(environment(info.Env()).opened)) {  // by open(), just now
+        adopt(std::move(opened));
         return info.Env().Undefined();
       }
       const double dimensions = number(info[0], "dimensions");
@@ -168,8 +163,9 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
       const bool verify = info[3].ToBoolean();
       return launch(info.Env(), info[4], [=](const Cancel& cancel, const Progress& progress) -> Settle {
         std::shared_ptr<Index> index = Index::open(path, threads, backend, verify, cancel, progress);
-        return [index](Napi::Env env) mutable -> Napi::Value {
-          return classes(env).index.New({Napi::External<std::shared_ptr<Index>>::New(env, &index)});
+        return [index](Napi::Env env) -> Napi::Value {
+          environment(env).opened = index;
+          return environment(env).index.New({});
         };
       });
     });
@@ -205,8 +201,8 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
   }
   static std::shared_ptr<const Filter> filter_of(const Napi::Value& value) {
     if (value.IsUndefined() || value.IsNull()) return nullptr;
-    auto filter = unwrap<FilterObject>(value, classes(value.Env()).filter, "filter").filter;
-    if (!filter) throw Error(Code::BAD_ARGUMENT, "filter is not what it should be");
+    auto filter = unwrap<FilterObject>(value, "filter").filter;
+    if (!filter) throw Error(Code::BAD_ARGUMENT, "filter was not made by an index");
     return filter;
   }
   static Napi::Object to_js(Napi::Env env, const SearchResult& result) {
@@ -224,9 +220,9 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
   }
 
   Napi::Value upsert(const Napi::CallbackInfo& info) {
-    return guarded(info, [&] {
+    return method<IndexObject>(info, [&] {
       const auto target = index();
-      auto rows = unwrap<BatchObject>(info[0], classes(info.Env()).batch, "batch").take(target->dimensions());
+      auto rows = unwrap<BatchObject>(info[0], "batch").take(target->dimensions());
       return launch(
           info.Env(), info[1],
           [target, rows](const Cancel& cancel, const Progress& progress) -> Settle {
@@ -238,7 +234,7 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
   }
 
   Napi::Value remove(const Napi::CallbackInfo& info) {
-    return guarded(info, [&] {
+    return method<IndexObject>(info, [&] {
       const auto target = index();
       auto ids = std::make_shared<Texts>();
       ids->add(info[0], "ids");
@@ -255,7 +251,7 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
   }
 
   Napi::Value filter(const Napi::CallbackInfo& info) {
-    return guarded(info, [&]() -> Napi::Value {
+    return method<IndexObject>(info, [&]() -> Napi::Value {
       Texts ids;
       ids.add(info[0], "ids");
       return FilterObject::make(info.Env(), index()->filter(ids.views(), info[1].ToBoolean()));
@@ -263,34 +259,34 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
   }
 
   Napi::Value has(const Napi::CallbackInfo& info) {
-    return guarded(info, [&]() -> Napi::Value {
+    return method<IndexObject>(info, [&]() -> Napi::Value {
       return Napi::Boolean::New(info.Env(), index()->has(text(info[0], "id")));
     });
   }
 
   Napi::Value handle_of(const Napi::CallbackInfo& info) {
-    return guarded(info, [&]() -> Napi::Value {
+    return method<IndexObject>(info, [&]() -> Napi::Value {
       const uint32_t handle = index()->handle_of(text(info[0], "id"));
       return handle == UINT32_MAX ? info.Env().Undefined() : Napi::Number::New(info.Env(), handle);
     });
   }
 
   Napi::Value vector(const Napi::CallbackInfo& info) {
-    return guarded(info, [&]() -> Napi::Value {
+    return method<IndexObject>(info, [&]() -> Napi::Value {
       const std::vector<float> values = index()->vector(text(info[0], "id"));
       return values.empty() ? info.Env().Undefined() : typed_array(info.Env(), values);
     });
   }
 
   Napi::Value id_of(const Napi::CallbackInfo& info) {
-    return guarded(info, [&]() -> Napi::Value {
+    return method<IndexObject>(info, [&]() -> Napi::Value {
       return Napi::String::New(info.Env(),
                                index()->id_of(static_cast<uint32_t>(integer(info[0], "handle", 0, UINT32_MAX))));
     });
   }
 
   Napi::Value ids(const Napi::CallbackInfo& info) {
-    return guarded(info, [&]() -> Napi::Value {
+    return method<IndexObject>(info, [&]() -> Napi::Value {
       uint32_t next = 0;
       const auto page = index()->ids(static_cast<uint32_t>(integer(info[0], "start", 0, UINT32_MAX)),
                                      static_cast<uint32_t>(integer(info[1], "count", 1, 1 << 20)), next);
@@ -303,7 +299,7 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
 
   // A function (handles) → ids that also knows removed experts and goes on working after close().
   Napi::Value resolver(const Napi::CallbackInfo& info) {
-    return guarded(info, [&]() -> Napi::Value {
+    return method<IndexObject>(info, [&]() -> Napi::Value {
       return Napi::Function::New(info.Env(), [directory = index()->directory()](const Napi::CallbackInfo& call) {
         return guarded(call, [&]() -> Napi::Value {
           const auto handles = words(call[0], "handles");
@@ -316,7 +312,7 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
   }
 
   Napi::Value search(const Napi::CallbackInfo& info) {
-    return guarded(info, [&] {
+    return method<IndexObject>(info, [&] {
       const auto target = index();
       const auto queries = floats(info[0], "queries");
       const auto k = static_cast<uint32_t>(integer(info[1], "k", 0, UINT32_MAX));
@@ -331,7 +327,7 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
   }
 
   Napi::Value search_sync(const Napi::CallbackInfo& info) {
-    return guarded(info, [&]() -> Napi::Value {
+    return method<IndexObject>(info, [&]() -> Napi::Value {
       const auto filter = filter_of(info[2]);
       return to_js(info.Env(), index()->search(floats(info[0], "queries"),
                                                static_cast<uint32_t>(integer(info[1], "k", 0, UINT32_MAX)),
@@ -340,7 +336,7 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
   }
 
   Napi::Value save(const Napi::CallbackInfo& info) {
-    return guarded(info, [&] {
+    return method<IndexObject>(info, [&] {
       const auto target = index();
       // In the order of the writes before it.
       return launch(
@@ -354,7 +350,7 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
   }
 
   Napi::Value stats(const Napi::CallbackInfo& info) {
-    return guarded(info, [&]() -> Napi::Value {
+    return method<IndexObject>(info, [&]() -> Napi::Value {
       const IndexStats stats = index()->stats();
       auto object = Napi::Object::New(info.Env());
       const auto set = [&](const char* name, uint64_t value) { object.Set(name, static_cast<double>(value)); };
@@ -377,8 +373,10 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
   }
 
   Napi::Value close(const Napi::CallbackInfo& info) {
-    index_.reset();  // running work holds it until it ends
-    return info.Env().Undefined();
+    return method<IndexObject>(info, [&]() -> Napi::Value {
+      index_.reset();  // running work holds it until it ends
+      return info.Env().Undefined();
+    });
   }
 
   std::shared_ptr<Index> index_;  // null once closed
@@ -421,14 +419,10 @@ Napi::Value doctor(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void init_index(Napi::Env env, Napi::Object exports) {
-  auto* own = new Classes();
-  env.SetInstanceData(own);
-  const Napi::Function batch = BatchObject::define(env), filter = FilterObject::define(env),
-                       index = IndexObject::define(env);
-  own->batch = Napi::Persistent(batch);
-  own->filter = Napi::Persistent(filter);
-  own->index = Napi::Persistent(index);
-  exports.Set("Batch", batch);
+  const Napi::Function filter = FilterObject::define(env), index = IndexObject::define(env);
+  environment(env).filter = Napi::Persistent(filter);
+  environment(env).index = Napi::Persistent(index);
+  exports.Set("Batch", BatchObject::define(env));
   exports.Set("Filter", filter);
   exports.Set("Index", index);
   exports.Set("doctor", Napi::Function::New(env, doctor, "doctor"));
