@@ -122,6 +122,28 @@ TEST_CASE("filters: the same as an oracle that leaves the others out") {
   CHECK_THROWS_AS(index.search(std::vector<float>(dimensions), 1, &foreign, 0, Cancel()), Error);
 }
 
+TEST_CASE("ties go to lower handles wherever their rows lie") {
+  // The lowest handles are rewritten last, so their rows come after those of all others.
+  const uint32_t rows = at_most_rows(2000), dimensions = 16, k = 20;
+  const auto data = make_rows(Kind::kTies, rows, dimensions, 17);
+  Index index(dimensions, 1, "cpu");
+  add(index, make_ids(0, rows), data);
+  for (int first = 90; first >= 0; first -= 10) {
+    add(index, make_ids(static_cast<uint32_t>(first), 10),
+        {data.begin() + first * dimensions, data.begin() + (first + 10) * dimensions});
+  }
+  auto queries = make_rows(Kind::kTies, 6, dimensions, 17);
+  std::fill_n(queries.begin(), dimensions, 0.0f);
+  for (const uint32_t count : {1u, 2u, 6u}) {
+    const std::span<const float> part(queries.data(), size_t{count} * dimensions);
+    const auto result = index.search(part, k, nullptr, 0, Cancel());
+    for (uint32_t q = 0; q < count; ++q) {
+      const auto expected = oracle(data, rows, dimensions, queries.data() + q * dimensions, k, [](uint32_t) { return true; });
+      CHECK(difference(result, k, q, expected) == "");
+    }
+  }
+}
+
 TEST_CASE("the threshold never excludes a score that rounds to tau") {
   Random random(5);
   for (int i = 0; i < 20000; ++i) {
