@@ -184,16 +184,16 @@ void Directory::restore(std::span<const std::string_view> ids, std::span<const u
   owner_ = std::move(owner);
   reserve(ids.size());
   std::lock_guard lock(mutex_);
+  entries_.resize(next);  // handles that were removed before the snapshot stay gaps
   for (size_t i = 0; i < ids.size(); ++i) {
-    entries_.resize(handles[i]);  // handles that were removed before the snapshot: a gap
-    entries_.push_back({ids[i].data(), static_cast<uint32_t>(ids[i].size()), rows[i]});
+    if (entries_[handles[i]].text) throw Error(Code::FILE_CORRUPT, "the file gives one handle twice");
+    entries_[handles[i]] = {ids[i].data(), static_cast<uint32_t>(ids[i].size()), rows[i]};
     const uint64_t hash = hash_of(ids[i]);
     if (find_locked(ids[i], hash) != kNoHandle) {
       throw Error(Code::FILE_CORRUPT, "the file names the id '" + std::string(ids[i]) + "' twice");
     }
     insert_locked(handles[i], hash);
   }
-  entries_.resize(next);
   next_handle_ = next;
 }
 

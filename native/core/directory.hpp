@@ -47,7 +47,7 @@ class Directory {
   void move(std::span<const uint32_t> handles, std::span<const Location> rows) noexcept;
   void remove(std::span<const uint32_t> handles) noexcept;
 
-  // For a snapshot: gives `ids` the handles named (rising, below `next`), live at `rows`, their text
+  // For a snapshot: gives `ids` the handles named (below `next`), live at `rows`, their text
   // borrowed from what `owner` keeps. Throws FILE_CORRUPT when two ids are equal.
   void restore(std::span<const std::string_view> ids, std::span<const uint32_t> handles,
                std::span<const Location> rows, uint32_t next, std::shared_ptr<const void> owner);

@@ -26,14 +26,9 @@ float checked_norm(const float* row, uint32_t dimensions, const char* what, size
   return squares == 0 ? 0.0f : static_cast<float>(std::sqrt(squares) * (1 + 0x1p-21)) + 0x1p-149f;
 }
 
-void pad_rows(const float* from, size_t count, uint32_t dimensions, uint32_t stride, float* to, float* norms,
-              const char* what, size_t first_number) {
-  for (size_t i = 0; i < count; ++i) {
-    const float* row = from + i * dimensions;
-    norms[i] = checked_norm(row, dimensions, what, first_number + i);
-    std::memcpy(to + i * stride, row, dimensions * sizeof(float));
-    std::memset(to + i * stride + dimensions, 0, (stride - dimensions) * sizeof(float));
-  }
+void pad_row(const float* from, uint32_t dimensions, uint32_t stride, float* to) {
+  std::memcpy(to, from, dimensions * sizeof(float));
+  std::memset(to + dimensions, 0, (stride - dimensions) * sizeof(float));
 }
 
 namespace {
@@ -131,7 +126,10 @@ SearchResult Index::search(std::span<const float> queries, uint32_t k, const Fil
 
   Buffer padded(count * stride_ * sizeof(float));
   std::vector<float> norms(count);
-  pad_rows(queries.data(), count, dimensions_, stride_, padded.as<float>(), norms.data(), "query", 0);
+  for (size_t i = 0; i < count; ++i) {
+    norms[i] = checked_norm(queries.data() + i * dimensions_, dimensions_, "query", i);
+    pad_row(queries.data() + i * dimensions_, dimensions_, stride_, padded.as<float>() + i * stride_);
+  }
 
   SearchResult result;
   result.counts.assign(count, 0);

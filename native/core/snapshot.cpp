@@ -2,9 +2,11 @@
 //
 // A snapshot is one little-endian file:
 //   header   4096 bytes, struct Header
-//   rows     count × stride float32, by rising handle, zero-padded
+//   rows     count × stride float32, by falling norm, zero-padded
 //   norms    count float32          (each section starts at a multiple of 64)
-//   handles  count uint32, rising
+//   handles  count uint32
+//   pages    a CodePage for each whole 1024 rows
+//   codes    their codes, see codes.hpp
 //   ends     count uint64: end of each id in `text`
 //   text     the ids, UTF-8, one after another
 //   sums     one hash64 for each started 4 MiB of [rows, sums)
@@ -42,7 +44,7 @@ struct Header {
   uint32_t stride;
   uint32_t next_handle;
   uint64_t count;
-  uint64_t rows, norms, handles, ends, text, sums, size;  // offsets; the file's size
+  uint64_t rows, norms, handles, pages, codes, ends, text, sums, size;  // offsets; the file's size
   uint64_t text_bytes;
   uint64_t sums_hash;
   uint64_t header_hash;  // of all before it
@@ -66,7 +68,9 @@ Header lay_out(uint32_t dimensions, uint32_t stride, uint32_t next_handle, uint6
   h.rows = kHeaderBytes;
   h.norms = align64(h.rows + count * stride * sizeof(float));
   h.handles = align64(h.norms + count * sizeof(float));
-  h.ends = align64(h.handles + count * sizeof(uint32_t));
+  h.pages = align64(h.handles + count * sizeof(uint32_t));
+  h.codes = align64(h.pages + count / kCodePage * sizeof(CodePage));
+  h.ends = align64(h.codes + count / kCodePage * page_bytes(dimensions));
   h.text = align64(h.ends + count * sizeof(uint64_t));
   h.sums = align64(h.text + text_bytes);
   h.size = h.sums + (h.sums - h.rows + kSumBytes - 1) / kSumBytes * sizeof(uint64_t);
@@ -235,7 +239,9 @@ void Index::save(const std::string& path, const Cancel& cancel, const Progress& 
       rows.push_back({extent.block->handles[row], extent.block->rows + size_t{row} * stride_, extent.block->norms[row]});
     }
   }
-  std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.handle < b.handle; });
+  std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { 
+    return a.norm != b.norm ? a.norm > b.norm : a.handle < b.handle;
+  });
 
   std::vector<uint32_t> handles(rows.size());
   for (size_t i = 0; i < rows.size(); ++i) handles[i] = rows[i].handle;
@@ -258,6 +264,31 @@ void Index::save(const std::string& path, const Cancel& cancel, const Progress& 
   for (const Row& row : rows) writer.add(&row.norm, sizeof row.norm);
   writer.pad_to(header.handles);
   writer.add(handles.data(), handles.size() * sizeof(uint32_t));
+  writer.pad_to(header.pages);
+  // Pages are cut anew, so they are encoded anew: once for their facts, once for their codes, which come after.
+  std::vector<float> page_rows(size_t{kCodePage} * stride_), page_norms(kCodePage);
+  std::vector<uint8_t> codes(page_bytes(dimensions_));
+  std::vector<CodePage> pages;
+  const auto encode = [&](size_t page) {
+    for (size_t i = 0; i < kCodePage; ++i) {
+      const Row& row = rows[page * kCodePage + i];
+      std::memcpy(page_rows.data() + i * stride_, row.values, stride_ * sizeof(float));
+      page_norms[i] = row.norm;
+    }
+    return encode_page(page_rows.data(), stride_, dimensions_, page_norms.data(), handles.data() + page * kCodePage,
+                       codes.data());
+  };
+  for (size_t page = 0; page < rows.size() / kCodePage; ++page) {
+    cancel.check();
+    pages.push_back(encode(page));
+  }
+  writer.add(pages.data(), pages.size() * sizeof(CodePage));
+  writer.pad_to(header.codes);
+  for (size_t page = 0; page < pages.size(); ++page) {
+    cancel.check();
+    encode(page);
+    writer.add(codes.data(), codes.size());
+  }
   writer.pad_to(header.ends);
   writer.add(ends.data(), ends.size() * sizeof(uint64_t));
   writer.pad_to(header.text);
@@ -294,7 +325,7 @@ std::unique_ptr<Index> Index::open(const std::string& path, unsigned threads, co
   for (uint64_t i = 0; i < h.count; ++i) {
     const uint64_t begin = i == 0 ? 0 : ends[i - 1];
     if (ends[i] < begin || ends[i] > h.text_bytes) throw corrupt("has impossible ids");
-    if (handles[i] >= h.next_handle || (i > 0 && handles[i] <= handles[i - 1])) throw corrupt("has impossible handles");
+    if (handles[i] >= h.next_handle) throw corrupt("has impossible handles");
     ids[i] = {file->data + h.text + begin, static_cast<size_t>(ends[i] - begin)};
   }
 
@@ -308,7 +339,9 @@ std::unique_ptr<Index> Index::open(const std::string& path, unsigned threads, co
     const auto slot = static_cast<uint32_t>(version->extents.size());
     Extent extent;
     extent.block = std::make_shared<Block>(count, file->at<float>(h.rows) + start * h.stride,
-                                           file->at<float>(h.norms) + start, handles + start, file);
+                                           file->at<float>(h.norms) + start, handles + start,
+                                           file->at<uint8_t>(h.codes) + start / kCodePage * page_bytes(h.dimensions),
+                                           file->at<CodePage>(h.pages) + start / kCodePage, file);
     extent.rows = count;
     version->extents.push_back(std::move(extent));
     for (uint32_t row = 0; row < count; ++row) rows[start + row] = {slot, row};

@@ -33,8 +33,7 @@ struct Index::State {
 // ‖row‖ rounded up to float32. Throws NOT_FINITE or NORM_TOO_LARGE, naming `what` and the row.
 float checked_norm(const float* row, uint32_t dimensions, const char* what, size_t number);
 
-// Copies of rows with zero padding up to the stride, and the norm of each.
-void pad_rows(const float* from, size_t count, uint32_t dimensions, uint32_t stride, float* to, float* norms,
-              const char* what, size_t first_number);
+// A copy of a row with zero padding up to the stride.
+void pad_row(const float* from, uint32_t dimensions, uint32_t stride, float* to);
 
 }  // namespace pointsman

@@ -14,23 +14,34 @@ uint64_t next_block_id() {
 
 }  // namespace
 
-Block::Block(uint32_t rows_capacity, uint32_t stride)
+Block::Block(uint32_t rows_capacity, uint32_t dimensions, uint32_t stride)
     : id(next_block_id()),
       capacity(rows_capacity),
-      memory_(size_t{rows_capacity} * (stride * sizeof(float) + sizeof(float) + sizeof(uint32_t))) {
+      memory_(size_t{rows_capacity} * (stride * sizeof(float) + sizeof(float) + sizeof(uint32_t)) +
+              rows_capacity / kCodePage * (sizeof(CodePage) + page_bytes(dimensions))) {
   rows = memory_.as<float>();
-  norms = rows + size_t{capacity} * stride;
+  pages = reinterpret_cast<CodePage*>(rows + size_t{capacity} * stride);
+  norms = reinterpret_cast<float*>(pages + capacity / kCodePage);
   handles = reinterpret_cast<uint32_t*>(norms + capacity);
+  codes = reinterpret_cast<uint8_t*>(handles + capacity);
 }
 
-Block::Block(uint32_t count, float* file_rows, float* file_norms, uint32_t* file_handles,
-             std::shared_ptr<const void> owner)
+Block::Block(uint32_t count, float* file_rows, float* file_norms, uint32_t* file_handles, uint8_t* file_codes,
+             CodePage* file_pages, std::shared_ptr<const void> owner)
     : id(next_block_id()),
       capacity(count),
       rows(file_rows),
       norms(file_norms),
       handles(file_handles),
+      codes(file_codes),
+      pages(file_pages),
       owner_(std::move(owner)) {}
+
+void Block::encode(uint32_t page, uint32_t dimensions, uint32_t stride) {
+  const size_t first = size_t{page} * kCodePage;
+  pages[page] = encode_page(rows + first * stride, stride, dimensions, norms + first, handles + first,
+                            codes + page * page_bytes(dimensions));
+}
 
 Block::~Block() { forget_block(id); }
 
@@ -40,7 +51,8 @@ std::vector<pointsman_block> Version::view() const {
   for (const Extent& extent : extents) {
     if (extent.rows == 0 || extent.dead_count == extent.rows) continue;
     blocks.push_back({extent.block->id, extent.block->rows, extent.block->norms, extent.block->handles,
-                      extent.dead ? extent.dead->data() : nullptr, extent.rows});
+                      extent.dead ? extent.dead->data() : nullptr, extent.rows, extent.block->codes,
+                      extent.block->pages});
   }
   return blocks;
 }

@@ -13,6 +13,7 @@
 
 #include "pointsman/backend.hpp"
 #include "pointsman/buffer.hpp"
+#include "pointsman/codes.hpp"
 
 namespace pointsman {
 
@@ -22,9 +23,10 @@ inline constexpr uint32_t kSmallestBlock = 256;
 
 struct Block {
   // Rows in memory of its own.
-  Block(uint32_t capacity, uint32_t stride);
+  Block(uint32_t capacity, uint32_t dimensions, uint32_t stride);
   // Rows in a file mapped by `owner`, never written to.
-  Block(uint32_t count, float* rows, float* norms, uint32_t* handles, std::shared_ptr<const void> owner);
+  Block(uint32_t count, float* rows, float* norms, uint32_t* handles, uint8_t* codes, CodePage* pages,
+        std::shared_ptr<const void> owner);
   ~Block();  // tells the backends to forget it
 
   const uint64_t id;
@@ -32,6 +34,11 @@ struct Block {
   float* rows;
   float* norms;
   uint32_t* handles;
+  // Of each page of 1024 rows, written by `encode` when its last row is filled, before a version shows that row.
+  uint8_t* codes;
+  CodePage* pages;
+
+  void encode(uint32_t page, uint32_t dimensions, uint32_t stride);
   size_t bytes() const { return memory_.bytes(); }
 
  private:

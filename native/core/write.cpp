@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <numeric>
 
 #include "core/state.hpp"
 #include "pointsman/hash.hpp"
@@ -28,10 +29,22 @@ void refuse_duplicates(std::span<const std::string_view> ids) {
   }
 }
 
+// Deals out places so that the rows of one call lie by falling norm: pages of like norms have a fitting scale, and a search
+// that has seen the large ones can skip the pages whose norm can't reach its k-th best.
+std::vector<Location> places_by_norm(const std::vector<Location>& places, const std::vector<float>& norms) {
+  std::vector<uint32_t> order(norms.size());
+  std::iota(order.begin(), order.end(), 0u);
+  std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return norms[a] > norms[b]; });
+  std::vector<Location> dealt(places.size());
+  for (size_t i = 0; i < order.size(); ++i) dealt[order[i]] = places[i];
+  return dealt;
+}
+
 // A version in the making: the current one, with places for more rows and more dead ones.
 class Draft {
  public:
-  Draft(const Version& base, uint32_t stride) : next_(std::make_shared<Version>(base)), stride_(stride) {
+  Draft(const Version& base, uint32_t dimensions, uint32_t stride)
+      : next_(std::make_shared<Version>(base)), dimensions_(dimensions), stride_(stride) {
     ++next_->number;
   }
 
@@ -42,13 +55,23 @@ class Draft {
     while (places.size() < count) {
       Extent& tail = open_tail(count - places.size());
       const uint32_t slot = tail_slot_;
+      const uint32_t pages_before = tail.rows / kCodePage;
       const uint32_t take =
           static_cast<uint32_t>(std::min<size_t>(count - places.size(), tail.block->capacity - tail.rows));
       for (uint32_t i = 0; i < take; ++i) places.push_back({slot, tail.rows + i});
       tail.rows += take;
+      for (uint32_t page = pages_before; page < tail.rows / kCodePage; ++page) full_pages_.push_back({slot, page});
     }
     next_->live += count;
     return places;
+  }
+
+  // Once the rows placed are filled: encodes the pages that they completed.
+  void encode(unsigned threads, const Cancel& cancel) {
+    ThreadPool::shared().parallel_for(full_pages_.size(), threads, [&](size_t i, unsigned) {
+      cancel.check();
+      next_->extents[full_pages_[i].slot].block->encode(full_pages_[i].row, dimensions_, stride_);
+    });
   }
 
   void bury(Location at) {
@@ -93,13 +116,14 @@ class Draft {
       tail_slot_ = static_cast<uint32_t>(empty - extents.begin());
       if (empty == extents.end()) extents.emplace_back();
       extents[tail_slot_] = {};
-      extents[tail_slot_].block = std::make_shared<Block>(capacity, stride_);
+      extents[tail_slot_].block = std::make_shared<Block>(capacity, dimensions_, stride_);
     }
     return extents[tail_slot_];
   }
 
   std::shared_ptr<Version> next_;
-  const uint32_t stride_;
+  const uint32_t dimensions_, stride_;
+  std::vector<Location> full_pages_;  // `row` counts pages
   uint32_t tail_slot_ = UINT32_MAX;
   std::vector<uint32_t> sealed_;
   std::vector<std::shared_ptr<DeadRows>> own_dead_;  // by slot: copies that this draft made
@@ -116,6 +140,18 @@ void Index::upsert(std::span<const std::string_view> ids, std::span<const float>
   }
   if (ids.empty()) return;
   refuse_duplicates(ids);
+  const auto in_parts = [&](const auto& body) {
+    ThreadPool::shared().parallel_for((ids.size() + kRowsAtOnce - 1) / kRowsAtOnce, threads_, [&](size_t part, unsigned) {
+      cancel.check();
+      body(part * kRowsAtOnce, std::min(ids.size(), (part + 1) * kRowsAtOnce));
+    });
+  };
+  std::vector<float> norms(ids.size());
+  in_parts([&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i) {
+      norms[i] = checked_norm(rows.data() + i * dimensions_, dimensions_, "vector", i);
+    }
+  });
 
   Directory& directory = *state_->directory;
   std::vector<uint32_t> handles(ids.size());
@@ -128,8 +164,8 @@ void Index::upsert(std::span<const std::string_view> ids, std::span<const float>
   if (fresh.size() > Directory::kMaxHandles - first) throw Error(Code::INDEX_FULL, "the index has no handles left");
 
   const auto base = state_->current();
-  Draft draft(*base, stride_);
-  const std::vector<Location> places = draft.place(ids.size());
+  Draft draft(*base, dimensions_, stride_);
+  const std::vector<Location> places = places_by_norm(draft.place(ids.size()), norms);
   std::vector<uint32_t> moved;
   std::vector<Location> moved_to, fresh_at;
   for (size_t i = 0; i < ids.size(); ++i) {
@@ -145,16 +181,15 @@ void Index::upsert(std::span<const std::string_view> ids, std::span<const float>
   draft.next_handle(first + static_cast<uint32_t>(fresh.size()));
 
   std::atomic<uint64_t> done{0};
-  ThreadPool::shared().parallel_for((ids.size() + kRowsAtOnce - 1) / kRowsAtOnce, threads_, [&](size_t part, unsigned) {
-    cancel.check();
-    const size_t begin = part * kRowsAtOnce, end = std::min(ids.size(), begin + kRowsAtOnce);
+  in_parts([&](size_t begin, size_t end) {
     for (size_t i = begin; i < end; ++i) {
-      pad_rows(rows.data() + i * dimensions_, 1, dimensions_, stride_, draft.row(places[i]), &draft.norm(places[i]),
-               "vector", i);
+      pad_row(rows.data() + i * dimensions_, dimensions_, stride_, draft.row(places[i]));
+      draft.norm(places[i]) = norms[i];
       draft.handle(places[i]) = handles[i];
     }
     if (progress) progress(done += end - begin, ids.size());
   });
+  draft.encode(threads_, cancel);
 
   directory.reserve(fresh.size());
   try {
@@ -178,7 +213,7 @@ size_t Index::remove(std::span<const std::string_view> ids) {
   handles.erase(std::unique(handles.begin(), handles.end()), handles.end());
   if (handles.empty()) return 0;
 
-  Draft draft(*state_->current(), stride_);
+  Draft draft(*state_->current(), dimensions_, stride_);
   for (const uint32_t handle : handles) draft.bury(state_->directory->locate(handle));
   state_->publish(draft.finish());
   state_->directory->remove(handles);
@@ -199,7 +234,7 @@ void Index::compact() noexcept {
     }
     if (slots.empty()) return;
 
-    Draft draft(*base, stride_);
+    Draft draft(*base, dimensions_, stride_);
     for (const uint32_t slot : slots) draft.seal(slot);
     std::vector<Location> from;
     for (const uint32_t slot : slots) {
@@ -217,6 +252,7 @@ void Index::compact() noexcept {
       std::memcpy(draft.row(to[i]), draft.row(from[i]), stride_ * sizeof(float));
       draft.bury(from[i]);
     }
+    draft.encode(threads_, Cancel());
     auto after = std::make_shared<Version>();
     const auto moved = draft.finish();
     *after = *moved;

@@ -11,6 +11,7 @@ extern const Kernels kScalarKernels;
 #if defined(__x86_64__)
 extern const Kernels kAvx2Kernels;
 extern const Kernels kAvx512Kernels;
+extern const Kernels kAvx512VnniKernels;
 #elif defined(__aarch64__)
 extern const Kernels kNeonKernels;
 #endif
@@ -18,9 +19,11 @@ extern const Kernels kNeonKernels;
 std::span<const IsaChoice> available_kernels() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
+  static const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   static const IsaChoice choices[] = {
-      {&kAvx512Kernels, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")},
+      {&kAvx512VnniKernels, avx512 && __builtin_cpu_supports("avx512vnni")},
+      {&kAvx512Kernels, avx512},
       {&kAvx2Kernels, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")},
       {&kScalarKernels, true}};
 #elif defined(__aarch64__)

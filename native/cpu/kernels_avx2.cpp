@@ -29,6 +29,27 @@ inline float sum(Vec a) {
 
 #include "kernel_body.inc"
 
+// Codes: vpmaddubsw saturates at 2^15, so query codes stay within ±63 (255·63·2 < 2^15).
+constexpr int kCodeLimit = 63;
+constexpr int kCodeLanes = 8;
+constexpr int kCodeRows = 2;
+constexpr int kCodeQueries = 5;
+
+using IVec = __m256i;
+
+inline IVec izero() { return _mm256_setzero_si256(); }
+inline IVec iload(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+inline void istore(int32_t* p, IVec a) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a); }
+inline IVec ibroadcast(int32_t x) { return _mm256_set1_epi32(x); }
+inline IVec dot4(IVec acc, IVec u, IVec s) {
+  return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(u, s), _mm256_set1_epi16(1)));
+}
+inline uint32_t at_least_int(IVec a, IVec b) {
+  return ~static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(b, a)))) & 0xFF;
+}
+
+#include "code_body.inc"
+
 float exact(const float* a, const float* b, uint32_t stride) {
   __m256d low = _mm256_setzero_pd(), high = _mm256_setzero_pd();
   for (uint32_t i = 0; i < stride; i += 8) {
@@ -44,7 +65,7 @@ float exact(const float* a, const float* b, uint32_t stride) {
 }  // namespace
 
 extern const Kernels kAvx2Kernels;
-const Kernels kAvx2Kernels = {"avx2", kLanes, kVectors, scan, dots, exact};
+const Kernels kAvx2Kernels = {"avx2", kLanes, kVectors, scan, dots, exact, kCodeLimit, scan_codes};
 
 }  // namespace pointsman
 #endif

@@ -44,7 +44,7 @@ float exact(const float* a, const float* b, uint32_t stride) {
 }  // namespace
 
 extern const Kernels kNeonKernels;
-const Kernels kNeonKernels = {"neon", kLanes, kVectors, scan, dots, exact};
+const Kernels kNeonKernels = {"neon", kLanes, kVectors, scan, dots, exact, 0, nullptr};
 
 }  // namespace pointsman
 #endif

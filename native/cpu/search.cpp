@@ -1,22 +1,26 @@
 // The CPU backend: tiling, threads and selection, without intrinsics.
 //
-// Rows are taken in pages of 256: eligible rows of a page (not dead, in the filter) are listed as pointers, so that dead
-// rows and filters cost nothing in the kernels and selective filters make the search faster. Each page is scored
-// against panels of queries; a kernel hands back only (row, query) pairs whose approximate score reaches the query's
-// threshold; those are scored again exactly and enter the query's TopK, which raises the threshold. The score matrix
-// never exists. Work is cut into tasks of (query group × range of pages): large batches give each thread query groups of
-// its own, small ones split the rows, each thread then keeping a TopK of its own, merged at the end; threads
-// share the best k-th score found so far for each query. What a task finds depends on timing only in what it
-// discards: the result is the k best of a total order.
+// Rows are taken in pages: 1024 rows with codes (see codes.hpp), or up to 256 without (the end of a block, or an instruction
+// set that has no kernel for codes). A page is scanned against a group of queries; the kernels hand back only
+// (row, query) pairs that may reach the query's k-th best; those are scored exactly and enter the query's TopK, which
+// raises the threshold. The score matrix never exists. Pages whose largest norm can't reach the threshold are skipped.
+// Dead rows and filters are a mask of each tile (codes) or a list of row pointers (float32), so that selective filters make
+// the search faster.
+//
+// Work is cut into tasks of (query group × range of pages): large batches give each thread query groups of its own,
+// small ones split the pages, each thread then keeping a TopK of its own, merged at the end; threads share the best
+// k-th score found so far for each query. What a task finds depends on timing only in what it discards: the result is the
+// k best of a total order.
 #include <atomic>
 #include <cstring>
 #include <exception>
 #include <memory>
 #include <new>
 
+#include "cpu/batch.hpp"
 #include "pointsman/backend.hpp"
 #include "pointsman/bound.hpp"
-#include "pointsman/buffer.hpp"
+#include "pointsman/codes.hpp"
 #include "pointsman/error.hpp"
 #include "pointsman/isa.hpp"
 #include "pointsman/thread_pool.hpp"
@@ -25,25 +29,16 @@
 namespace pointsman {
 namespace {
 
-// Below this many queries a panel would be mostly empty, and reading rows is what takes the time.
-constexpr uint32_t kPanelFrom = 4;
-// Queries of one task: their panels stay in the second-level cache beside a page of rows.
-constexpr uint32_t kGroupQueries = 192;
 constexpr size_t kTasksPerThread = 4;
+constexpr size_t kPagesPerTask = 64;
 
 struct Page {
   const pointsman_block* block;
   uint32_t first, count;
+  const CodePage* codes;  // null: scan the float32 rows
 };
 
-struct Panel {
-  uint32_t first;  // query
-  uint32_t count;  // queries; the rest of the width is padding
-  uint32_t width;
-  const float* values;  // dimensions × width
-};
-
-// The eligible rows of a page.
+// The eligible rows of a page without codes.
 struct RowList {
   uint32_t count = 0;
   float max_norm = 0;
@@ -52,33 +47,62 @@ struct RowList {
   uint32_t handles[kPageRows];
 };
 
+// What one thread works with.
+struct Scratch {
+  explicit Scratch(size_t hits) : float_hits(new Hit[hits]), code_hits(new CodeHit[size_t{kTileRows} * kGroupQueries]) {}
+
+  RowList list;
+  std::unique_ptr<Hit[]> float_hits;
+  std::unique_ptr<CodeHit[]> code_hits;
+  float thresholds[kGroupQueries + kWidestPanel];
+  float scores[kPageRows + kRowTile];
+  uint64_t eligible[kCodePage / kTileRows];
+  // The queries that a page of codes can still matter to.
+  uint32_t active[kGroupQueries];
+  const int8_t* active_codes[kGroupQueries];
+  int32_t code_thresholds[kGroupQueries];
+};
+
 class Search {
  public:
   Search(const pointsman_request& request, const Kernels& kernels)
-      : request_(request), kernels_(kernels), shared_(new std::atomic<float>[request.query_count]) {
+      : request_(request),
+        kernels_(kernels),
+        batch_(request, kernels),
+        shared_(new std::atomic<float>[request.query_count]) {
     for (size_t b = 0; b < request.block_count; ++b) {
       const pointsman_block& block = request.blocks[b];
-      for (uint32_t first = 0; first < block.count; first += kPageRows) {
-        pages_.push_back({&block, first, std::min(kPageRows, block.count - first)});
+      uint32_t row = 0;
+      if (kernels.scan_codes != nullptr) {
+        for (; row + kCodePage <= block.count; row += kCodePage) {
+          pages_.push_back({&block, row, kCodePage, &block.pages[row / kCodePage]});
+        }
+      }
+      for (; row < block.count; row += kPageRows) {
+        pages_.push_back({&block, row, std::min(kPageRows, block.count - row), nullptr});
       }
     }
     for (uint32_t q = 0; q < request.query_count; ++q) shared_[q].store(-INFINITY, std::memory_order_relaxed);
   }
 
   void run() {
-    pack();
     const size_t threads = std::max<uint32_t>(1, request_.threads);
-    const size_t groups = group_starts_.size() - 1;
-    const bool split_rows = groups < threads * 2 && threads > 1;
-    const size_t parts =
-        split_rows ? std::min(pages_.size(), (threads * kTasksPerThread + groups - 1) / groups) : 1;
-    states_.resize(parts > 1 ? threads : 1);
-    for (auto& state : states_) state.assign(request_.query_count, TopK(request_.k));
+    const size_t groups = batch_.groups().size();
+    // Many small ranges in order, so that all threads begin where the norms are largest.
+    const bool split_pages = groups < threads * 2 && threads > 1;
+    const size_t parts = split_pages ? std::min(pages_.size(), std::max((threads * kTasksPerThread + groups - 1) / groups,
+                                                                        pages_.size() / kPagesPerTask))
+                                     : 1;
+    tops_.resize(parts > 1 ? threads : 1);
+    for (auto& tops : tops_) tops.assign(request_.query_count, TopK(request_.k));
+    std::vector<std::unique_ptr<Scratch>> scratch(threads);
 
     auto& pool = ThreadPool::shared();
     pool.parallel_for(groups * parts, static_cast<unsigned>(threads), [&](size_t task, unsigned slot) {
+      if (!scratch[slot]) scratch[slot] = std::make_unique<Scratch>(size_t{kPageRows} * kWidestPanel);
       const size_t group = task % groups, part = task / groups;
-      scan(group, pages_.size() * part / parts, pages_.size() * (part + 1) / parts, states_[parts > 1 ? slot : 0]);
+      scan(batch_.groups()[group], pages_.size() * part / parts, pages_.size() * (part + 1) / parts,
+           tops_[parts > 1 ? slot : 0], *scratch[slot]);
     });
     const size_t portions = std::min<size_t>(request_.query_count, threads * kTasksPerThread);
     pool.parallel_for(portions, static_cast<unsigned>(threads), [&](size_t portion, unsigned) {
@@ -88,44 +112,107 @@ class Search {
   }
 
  private:
-  // Cuts the batch into panels (as wide as the kernels take, the last ones narrower) and panels into groups.
-  void pack() {
-    const uint32_t lanes = kernels_.lanes, widest = lanes * kernels_.max_vectors;
-    const uint32_t count = request_.query_count, dimensions = request_.dimensions;
-    if (count < kPanelFrom) {
-      group_starts_ = {0, 0};
-      return;
-    }
-    for (uint32_t first = 0; first < count;) {
-      const uint32_t left = count - first;
-      const uint32_t width = std::min(widest, (left + lanes - 1) / lanes * lanes);
-      panels_.push_back({first, std::min(left, width), width, nullptr});
-      first += panels_.back().count;
-    }
-    size_t total = 0;
-    for (const Panel& panel : panels_) total += size_t{panel.width} * dimensions;
-    packed_ = Buffer(total * sizeof(float));
-    float* to = packed_.as<float>();
-    for (Panel& panel : panels_) {
-      panel.values = to;
-      for (uint32_t q = 0; q < panel.count; ++q) {
-        const float* query = request_.queries + size_t{panel.first + q} * request_.stride;
-        for (uint32_t j = 0; j < dimensions; ++j) to[size_t{j} * panel.width + q] = query[j];
+  void scan(const QueryGroup& group, size_t first_page, size_t end_page, std::vector<TopK>& tops, Scratch& scratch) {
+    for (size_t p = first_page; p < end_page; ++p) {
+      if (request_.cancelled(request_.context)) throw Error(Code::ABORTED, "the search was aborted");
+      if (pages_[p].codes != nullptr) {
+        scan_codes(group, pages_[p], tops, scratch);
+      } else {
+        scan_rows(group, pages_[p], tops, scratch);
       }
-      to += size_t{panel.width} * dimensions;
     }
-    const uint32_t per_thread = (count + request_.threads - 1) / std::max<uint32_t>(1, request_.threads);
-    const uint32_t wanted = std::clamp(per_thread, widest, kGroupQueries);
-    uint32_t queries = 0;
-    for (uint32_t p = 0; p < panels_.size(); ++p) {
-      if (group_starts_.empty() || queries >= wanted) {
-        group_starts_.push_back(p);
-        queries = 0;
-      }
-      queries += panels_[p].count;
-    }
-    group_starts_.push_back(static_cast<uint32_t>(panels_.size()));
   }
+
+  // ---- selection, common to both kinds of page ----
+
+  // The score that a row must reach to matter to query q, and whether reaching it is enough: equal scores go to lower handles,
+  // so where a page has none that are lower, it is not (else a zero query would keep every row).
+  float reach(const TopK& top, uint32_t q, uint32_t min_handle, bool& strictly) const {
+    const float own = top.threshold();
+    const float others = shared_[q].load(std::memory_order_relaxed);
+    strictly = own >= others && top.full() && min_handle > top.worst_handle();
+    return std::max(own, others);
+  }
+
+  void consider(TopK& top, uint32_t q, const float* row, uint32_t handle) {
+    top.add({kernels_.exact(row, batch_.query(q), request_.stride), handle});
+    const float reached = top.threshold();
+    float best = shared_[q].load(std::memory_order_relaxed);
+    while (reached > best && !shared_[q].compare_exchange_weak(best, reached, std::memory_order_relaxed)) {
+    }
+  }
+
+  bool in_filter(uint32_t handle) const {
+    return handle < request_.filter_handles && (request_.filter[handle / 64] >> (handle % 64) & 1);
+  }
+
+  // ---- pages of codes ----
+
+  // Bits of the eligible rows of each tile; false when there are none.
+  bool mask_rows(const Page& page, uint64_t* eligible) const {
+    const pointsman_block& block = *page.block;
+    uint64_t any = 0;
+    for (uint32_t tile = 0; tile < kCodePage / kTileRows; ++tile) {
+      const uint32_t first = page.first + tile * kTileRows;
+      uint64_t mask = block.dead != nullptr ? ~block.dead[first / 64] : ~uint64_t{0};
+      if (request_.filter != nullptr) {
+        for (uint32_t i = 0; i < kTileRows; ++i) {
+          if (!in_filter(block.handles[first + i])) mask &= ~(uint64_t{1} << i);
+        }
+      }
+      any |= eligible[tile] = mask;
+    }
+    return any != 0;
+  }
+
+  // The least sum of codes with which a row of this page matters to query q; INT32_MAX when none can.
+  int32_t code_threshold(const TopK& top, uint32_t q, const CodePage& page) const {
+    bool strictly;
+    const float tau = reach(top, q, page.min_handle, strictly);
+    const CodedQuery& code = batch_.code(q);
+    if (tau == -INFINITY) return INT32_MIN;
+    if (code.step == 0) return tau < 0 || (tau == 0 && !strictly) ? INT32_MIN : INT32_MAX;
+    // Below tau by more than the rounding of a score to float32.
+    const double wanted = tau - std::fabs(static_cast<double>(tau)) * 0x1p-23 - 0x1p-149;
+    if (code.norm * page.norm < wanted) return INT32_MAX;
+    const double hidden = (code.norm * page.error + code.error * page.hat) * (1 + 0x1p-30);
+    const double sum = (wanted - hidden) * code.inverse_step / page.scale + code.offset;
+    if (sum >= 0x1p30) return INT32_MAX;
+    return sum <= -0x1p30 ? INT32_MIN : static_cast<int32_t>(std::floor(sum));
+  }
+
+  void scan_codes(const QueryGroup& group, const Page& page, std::vector<TopK>& tops, Scratch& scratch) {
+    uint32_t active = 0;
+    for (uint32_t q = group.first; q < group.first + group.count; ++q) {
+      const int32_t threshold = code_threshold(tops[q], q, *page.codes);
+      scratch.active[active] = q;
+      scratch.active_codes[active] = batch_.codes(q);
+      scratch.code_thresholds[active] = threshold;
+      active += threshold != INT32_MAX;
+    }
+    if (active == 0 || !mask_rows(page, scratch.eligible)) return;
+
+    const pointsman_block& block = *page.block;
+    const uint32_t steps = steps_of(request_.dimensions);
+    const size_t bytes = tile_bytes(request_.dimensions);
+    const uint8_t* tile = block.codes + page.first / kTileRows * bytes;
+    for (uint32_t t = 0; t < kCodePage / kTileRows; ++t, tile += bytes) {
+      if (scratch.eligible[t] == 0) continue;
+      const uint32_t found = kernels_.scan_codes(tile, steps, scratch.eligible[t], scratch.active_codes, active,
+                                                 scratch.code_thresholds, scratch.code_hits.get());
+      for (uint32_t i = 0; i < found; ++i) {
+        const CodeHit& hit = scratch.code_hits[i];
+        int32_t& threshold = scratch.code_thresholds[hit.query];
+        if (hit.sum < threshold) continue;  // it has risen since
+        const uint32_t q = scratch.active[hit.query];
+        const uint32_t row = page.first + t * kTileRows + hit.row;
+        consider(tops[q], q, block.rows + size_t{row} * request_.stride, block.handles[row]);
+        threshold = code_threshold(tops[q], q, *page.codes);
+      }
+    }
+  }
+
+  // ---- pages of float32 rows ----
 
   void list_rows(const Page& page, RowList& list) const {
     list.count = 0;
@@ -135,10 +222,7 @@ class Search {
     for (uint32_t row = page.first; row < page.first + page.count; ++row) {
       if (block.dead != nullptr && (block.dead[row / 64] >> (row % 64) & 1)) continue;
       const uint32_t handle = block.handles[row];
-      if (request_.filter != nullptr &&
-          (handle >= request_.filter_handles || !(request_.filter[handle / 64] >> (handle % 64) & 1))) {
-        continue;
-      }
+      if (request_.filter != nullptr && !in_filter(handle)) continue;
       list.rows[list.count] = block.rows + size_t{row} * request_.stride;
       list.handles[list.count] = handle;
       list.max_norm = std::max(list.max_norm, block.norms[row]);
@@ -149,69 +233,55 @@ class Search {
     for (uint32_t i = list.count; i % kRowTile != 0; ++i) list.rows[i] = list.rows[0];
   }
 
-  // The approximate score a row of this list must reach to matter to query q.
+  // The approximate score that a row of this list must reach; +∞ when none can.
   float threshold(const TopK& top, uint32_t q, const RowList& list) const {
-    const float own = top.threshold();
-    const float others = shared_[q].load(std::memory_order_relaxed);
-    const float t = scan_threshold(std::max(own, others), request_.query_norms[q], list.max_norm, request_.dimensions);
-    // Equal scores go to lower handles: where this list has none, equality is not enough (else a zero query would
-    // keep every row).
-    if (own >= others && top.full() && list.min_handle > top.worst_handle()) return std::nextafter(t, INFINITY);
-    return t;
+    bool strictly;
+    const float tau = reach(top, q, list.min_handle, strictly);
+    const double norm = request_.query_norms[q];
+    if (norm * list.max_norm < tau - std::fabs(static_cast<double>(tau)) * 0x1p-23 - 0x1p-149) return INFINITY;
+    const float t = scan_threshold(tau, norm, list.max_norm, request_.dimensions);
+    return strictly ? std::nextafter(t, INFINITY) : t;
   }
 
-  void consider(TopK& top, uint32_t q, uint32_t row, const RowList& list) {
-    const float* query = request_.queries + size_t{q} * request_.stride;
-    top.add({kernels_.exact(list.rows[row], query, request_.stride), list.handles[row]});
-    const float reached = top.threshold();
-    float best = shared_[q].load(std::memory_order_relaxed);
-    while (reached > best && !shared_[q].compare_exchange_weak(best, reached, std::memory_order_relaxed)) {
-    }
-  }
-
-  void scan(size_t group, size_t first_page, size_t end_page, std::vector<TopK>& tops) {
-    RowList list;
-    std::unique_ptr<Hit[]> hits;
-    if (!panels_.empty()) hits.reset(new Hit[size_t{kPageRows} * kernels_.lanes * kernels_.max_vectors]);
-    float thresholds[128];
-    float scores[kPageRows + kRowTile];
-    for (size_t p = first_page; p < end_page; ++p) {
-      if (request_.cancelled(request_.context)) throw Error(Code::ABORTED, "the search was aborted");
-      list_rows(pages_[p], list);
-      if (list.count == 0) continue;
-      if (panels_.empty()) {
-        for (uint32_t q = 0; q < request_.query_count; ++q) {
-          kernels_.dots(list.rows, list.count, request_.queries + size_t{q} * request_.stride, request_.stride, scores);
-          float t = threshold(tops[q], q, list);
-          for (uint32_t row = 0; row < list.count; ++row) {
-            if (scores[row] < t) continue;
-            consider(tops[q], q, row, list);
-            t = threshold(tops[q], q, list);
-          }
+  void scan_rows(const QueryGroup& group, const Page& page, std::vector<TopK>& tops, Scratch& scratch) {
+    RowList& list = scratch.list;
+    list_rows(page, list);
+    if (list.count == 0) return;
+    if (group.panels.empty()) {
+      for (uint32_t q = group.first; q < group.first + group.count; ++q) {
+        float t = threshold(tops[q], q, list);
+        if (t == INFINITY) continue;
+        kernels_.dots(list.rows, list.count, batch_.query(q), request_.stride, scratch.scores);
+        for (uint32_t row = 0; row < list.count; ++row) {
+          if (scratch.scores[row] < t) continue;
+          consider(tops[q], q, list.rows[row], list.handles[row]);
+          t = threshold(tops[q], q, list);
         }
-        continue;
       }
-      for (uint32_t n = group_starts_[group]; n < group_starts_[group + 1]; ++n) {
-        const Panel& panel = panels_[n];
-        for (uint32_t q = 0; q < panel.width; ++q) {
-          thresholds[q] = q < panel.count ? threshold(tops[panel.first + q], panel.first + q, list) : INFINITY;
-        }
-        const uint32_t found = kernels_.scan(list.rows, list.count, panel.values, panel.width, request_.dimensions,
-                                             thresholds, hits.get());
-        for (uint32_t i = 0; i < found; ++i) {
-          const Hit& hit = hits[i];
-          if (hit.score < thresholds[hit.query]) continue;  // it has risen since
-          const uint32_t q = panel.first + hit.query;
-          consider(tops[q], q, hit.row, list);
-          thresholds[hit.query] = threshold(tops[q], q, list);
-        }
+    }
+    for (const Panel& panel : group.panels) {
+      float* thresholds = scratch.thresholds;
+      float least = INFINITY;
+      for (uint32_t q = 0; q < panel.width; ++q) {
+        thresholds[q] = q < panel.count ? threshold(tops[panel.first + q], panel.first + q, list) : INFINITY;
+        least = std::min(least, thresholds[q]);
+      }
+      if (least == INFINITY) continue;
+      const uint32_t found = kernels_.scan(list.rows, list.count, panel.values, panel.width, request_.dimensions,
+                                           thresholds, scratch.float_hits.get());
+      for (uint32_t i = 0; i < found; ++i) {
+        const Hit& hit = scratch.float_hits[i];
+        if (hit.score < thresholds[hit.query]) continue;  // it has risen since
+        const uint32_t q = panel.first + hit.query;
+        consider(tops[q], q, list.rows[hit.row], list.handles[hit.row]);
+        thresholds[hit.query] = threshold(tops[q], q, list);
       }
     }
   }
 
   void collect(size_t q) {
-    TopK& top = states_[0][q];
-    for (size_t s = 1; s < states_.size(); ++s) top.merge(states_[s][q]);
+    TopK& top = tops_[0][q];
+    for (size_t s = 1; s < tops_.size(); ++s) top.merge(tops_[s][q]);
     const std::vector<Scored> best = top.take_sorted();
     for (size_t i = 0; i < best.size(); ++i) {
       request_.scores[q * request_.k + i] = best[i].score;
@@ -222,12 +292,10 @@ class Search {
 
   const pointsman_request& request_;
   const Kernels& kernels_;
+  const Batch batch_;
   std::vector<Page> pages_;
-  std::vector<Panel> panels_;  // none for small batches
-  std::vector<uint32_t> group_starts_;
-  Buffer packed_;
   std::unique_ptr<std::atomic<float>[]> shared_;  // by query: the best k-th score of any thread
-  std::vector<std::vector<TopK>> states_;         // by slot, by query
+  std::vector<std::vector<TopK>> tops_;           // by slot, by query
 };
 
 int search(const pointsman_request* request, char* message, size_t capacity) {

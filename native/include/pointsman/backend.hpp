@@ -14,6 +14,15 @@
 extern "C" {
 #endif
 
+// One page of 1024 rows as 8-bit codes; what the fields mean stands in codes.hpp.
+typedef struct pointsman_code_page {
+  double scale;
+  double error;
+  double hat;
+  float norm;
+  uint32_t min_handle;
+} pointsman_code_page;
+
 typedef struct {
   uint64_t id;
   const float* rows;       // count × stride, zero-padded, 64-byte aligned
@@ -21,6 +30,8 @@ typedef struct {
   const uint32_t* handles; // of each row
   const uint64_t* dead;    // bit i: row i is no longer there; null: none
   uint32_t count;          // rows visible in this version; never shrinks for one id
+  const uint8_t* codes;    // of the first count / 1024 pages, see codes.hpp
+  const struct pointsman_code_page* pages;
 } pointsman_block;
 
 typedef struct {

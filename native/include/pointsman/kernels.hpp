@@ -3,7 +3,8 @@
 // instruction set, the linker may keep for all.
 #pragma once
 
-#include <cstdint>
+#include <stddef.h>
+#include <stdint.h>
 
 namespace pointsman {
 
@@ -18,11 +19,21 @@ inline constexpr uint32_t stride_of(uint32_t dimensions) {
 inline constexpr uint32_t kPageRows = 256;
 inline constexpr uint32_t kRowTile = 8;
 
+// Rows of one tile of codes, see codes.hpp.
+inline constexpr uint32_t kTileRows = 64;
+
 // A row whose approximate score reached its query's threshold.
 struct Hit {
   float score;     // as the kernel summed it
   uint16_t row;    // index into `rows`
   uint16_t query;  // index into the panel
+};
+
+// The same for codes: the exact integer Σ c·u.
+struct CodeHit {
+  int32_t sum;
+  uint16_t row;    // of the tile
+  uint16_t query;  // index into `queries`
 };
 
 struct Kernels {
@@ -45,6 +56,15 @@ struct Kernels {
   // float32. Products of two float32 are exact in float64, so fusing changes nothing and every instruction
   // set returns the same bits.
   float (*exact)(const float* a, const float* b, uint32_t stride);
+
+  // The largest query code that `scan_codes` sums without saturating; 0: there is no such kernel.
+  int code_limit;
+
+  // Sums the codes of one tile of 64 rows (see codes.hpp) against each of `count` queries' codes, `steps` groups of four
+  // dimensions each, and writes each (row, query) with its bit in `eligible` and a sum ≥ thresholds[query] to `hits`
+  // (room for 64·count), returning how many. The sums are exact.
+  uint32_t (*scan_codes)(const uint8_t* tile, uint32_t steps, uint64_t eligible, const int8_t* const* queries,
+                         uint32_t count, const int32_t* thresholds, CodeHit* hits);
 };
 
 }  // namespace pointsman
