@@ -66,7 +66,7 @@ void Batch::encode(const Kernels& kernels) {
     const QueryCode code =
         encode_query(query(q), request_.dimensions, kernels.code_limit, codes_.as<int8_t>() + q * code_bytes_);
     coded_.push_back({request_.query_norms[q], code.error, code.step, code.step > 0 ? 1 / code.step : 0,
-                      128.0 * code.code_sum});
+                      static_cast<double>(128 - kernels.code_zero) * code.code_sum});
   }
 }
 

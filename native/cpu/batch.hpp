@@ -21,7 +21,7 @@ struct CodedQuery {
   double error;         // ≥ ‖q − q̂‖
   double step;          // 0 for a zero query
   double inverse_step;  // 1 / step
-  double offset;        // 128·Σc: the kernels sum c·u, not c·(u − 128)
+  double offset;        // what the kernel's sum exceeds Σc·(u − 128) by
 };
 
 struct Panel {

@@ -1,5 +1,8 @@
 // Which kernels run: the best that the processor has, or the one that POINTSMAN_ISA names.
 #include <cstdlib>
+#if defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
 #include <string_view>
 
 #include "pointsman/error.hpp"
@@ -14,6 +17,7 @@ extern const Kernels kAvx512Kernels;
 extern const Kernels kAvx512VnniKernels;
 #elif defined(__aarch64__)
 extern const Kernels kNeonKernels;
+extern const Kernels kNeonDotKernels;
 #endif
 
 std::span<const IsaChoice> available_kernels() {
@@ -27,7 +31,9 @@ std::span<const IsaChoice> available_kernels() {
       {&kAvx2Kernels, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")},
       {&kScalarKernels, true}};
 #elif defined(__aarch64__)
-  static const IsaChoice choices[] = {{&kNeonKernels, true}, {&kScalarKernels, true}};
+  constexpr unsigned long kDotProduct = 1ul << 20;  // HWCAP_ASIMDDP
+  static const IsaChoice choices[] = {
+      {&kNeonDotKernels, (getauxval(AT_HWCAP) & kDotProduct) != 0}, {&kNeonKernels, true}, {&kScalarKernels, true}};
 #else
   static const IsaChoice choices[] = {{&kScalarKernels, true}};
 #endif

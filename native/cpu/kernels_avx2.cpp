@@ -31,6 +31,7 @@ inline float sum(Vec a) {
 
 // Codes: vpmaddubsw saturates at 2^15, so query codes stay within ±63 (255·63·2 < 2^15).
 constexpr int kCodeLimit = 63;
+constexpr int kCodeZero = 0;
 constexpr int kCodeLanes = 8;
 constexpr int kCodeRows = 2;
 constexpr int kCodeQueries = 5;
@@ -65,7 +66,7 @@ float exact(const float* a, const float* b, uint32_t stride) {
 }  // namespace
 
 extern const Kernels kAvx2Kernels;
-const Kernels kAvx2Kernels = {"avx2", kLanes, kVectors, scan, dots, exact, kCodeLimit, scan_codes};
+const Kernels kAvx2Kernels = {"avx2", kLanes, kVectors, scan, dots, exact, kCodeLimit, kCodeZero, scan_codes};
 
 }  // namespace pointsman
 #endif

@@ -12,7 +12,7 @@ namespace {
 }  // namespace
 
 extern const Kernels kAvx512Kernels;
-const Kernels kAvx512Kernels = {"avx512", kLanes, kVectors, scan, dots, exact, 0, nullptr};
+const Kernels kAvx512Kernels = {"avx512", kLanes, kVectors, scan, dots, exact, 0, 0, nullptr};
 
 }  // namespace pointsman
 #endif

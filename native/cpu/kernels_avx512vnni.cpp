@@ -11,6 +11,7 @@ namespace {
 #include "avx512_body.inc"
 
 constexpr int kCodeLimit = 127;
+constexpr int kCodeZero = 0;
 constexpr int kCodeLanes = 16;
 constexpr int kCodeRows = 4;
 constexpr int kCodeQueries = 6;
@@ -33,7 +34,7 @@ inline uint32_t at_least_int(IVec a, IVec b) { return _mm512_cmpge_epi32_mask(a,
 }  // namespace
 
 extern const Kernels kAvx512VnniKernels;
-const Kernels kAvx512VnniKernels = {"avx512vnni", kLanes, kVectors, scan, dots, exact, kCodeLimit, scan_codes};
+const Kernels kAvx512VnniKernels = {"avx512vnni", kLanes, kVectors, scan, dots, exact, kCodeLimit, kCodeZero, scan_codes};
 
 }  // namespace pointsman
 #endif

@@ -34,7 +34,7 @@ CodePage encode_page(const float* rows, uint32_t stride, uint32_t dimensions, co
 struct QueryCode {
   double step;         // 0 for a zero query
   double error;        // ≥ ‖q − q̂‖
-  int32_t code_sum;    // Σ c: the kernels sum c·u, not c·(u − 128)
+  int32_t code_sum;    // Σ c, for kernels that sum c·u
 };
 
 // Encodes one query with |c| ≤ limit. `codes` gets 4·steps_of(dimensions) bytes.

@@ -29,7 +29,7 @@ struct Hit {
   uint16_t query;  // index into the panel
 };
 
-// The same for codes: the exact integer Σ c·u.
+// The same for codes: the exact integer Σ c·(u − code_zero).
 struct CodeHit {
   int32_t sum;
   uint16_t row;    // of the tile
@@ -59,6 +59,8 @@ struct Kernels {
 
   // The largest query code that `scan_codes` sums without saturating; 0: there is no such kernel.
   int code_limit;
+  // The code of a row that the kernel takes for zero: 0, or 128 where it does the shift itself.
+  int code_zero;
 
   // Sums the codes of one tile of 64 rows (see codes.hpp) against each of `count` queries' codes, `steps` groups of four
   // dimensions each, and writes each (row, query) with its bit in `eligible` and a sum ≥ thresholds[query] to `hits`

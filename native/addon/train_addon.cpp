@@ -1,0 +1,167 @@
+// Bindings of the solvers: spectralBasis, foldProjection, fitOutcomes, heldOutPredictions, checksum.
+#include "arrays.hpp"
+#include "boundary.hpp"
+#include "pointsman/hash.hpp"
+#include "pointsman/thread_pool.hpp"
+#include "text/features.hpp"
+#include "train/outcomes.hpp"
+#include "train/spectral.hpp"
+
+namespace pointsman::addon {
+namespace {
+
+template <typename T>
+std::vector<T> copy(std::span<const T> from) {
+  return {from.begin(), from.end()};
+}
+
+Napi::Object member(const Napi::Value& value, const char* name) {
+  if (!value.IsObject()) throw Error(Code::BAD_ARGUMENT, std::string(name) + " must be an object");
+  return value.As<Napi::Object>();
+}
+
+unsigned thread_count(const Napi::Value& value) { return static_cast<unsigned>(integer(value, "threads", 1, 1024)); }
+
+// { starts, columns, values }, as textFeatures gives them.
+struct OwnedRows {
+  explicit OwnedRows(const Napi::Value& value) {
+    const Napi::Object rows = member(value, "rows");
+    starts = copy(words(rows.Get("starts"), "rows.starts"));
+    columns = copy(words(rows.Get("columns"), "rows.columns"));
+    values = copy(floats(rows.Get("values"), "rows.values"));
+  }
+  train::SparseRows view() const { return {starts, columns, values, text::kColumns}; }
+
+  std::vector<uint32_t> starts, columns;
+  std::vector<float> values;
+};
+
+// (rows, dimensions, seed, threads, listener) → { dimensions, vectors, eigenvalues }
+Napi::Value spectral_basis(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    auto rows = std::make_shared<OwnedRows>(info[0]);
+    const auto dimensions = static_cast<size_t>(integer(info[1], "dimensions", 1, 1024));
+    const auto seed = static_cast<uint64_t>(integer(info[2], "seed", 0, (int64_t{1} << 53) - 1));
+    const unsigned threads = thread_count(info[3]);
+    return launch(info.Env(), info[4], [=](const Cancel& cancel, const Progress& progress) -> Settle {
+      rows->view().check();
+      auto basis = std::make_shared<train::Spectrum>(
+          train::spectral_basis(rows->view(), dimensions, seed, threads, cancel, progress));
+      return [basis](Napi::Env env) -> Napi::Value {
+        auto out = Napi::Object::New(env);
+        out.Set("dimensions", Napi::Number::New(env, static_cast<double>(basis->dimensions)));
+        out.Set("vectors", to_array(env, basis->vectors));
+        out.Set("eigenvalues", to_array(env, basis->eigenvalues));
+        return out;
+      };
+    });
+  });
+}
+
+// (rows, vectors, q, readout, p, threads) → Xᵀ U R, textColumns × p
+Napi::Value fold_projection(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    auto rows = std::make_shared<OwnedRows>(info[0]);
+    auto vectors = std::make_shared<std::vector<float>>(copy(floats(info[1], "vectors")));
+    const auto q = static_cast<size_t>(integer(info[2], "q", 0, 1024));
+    auto readout = std::make_shared<std::vector<float>>(copy(floats(info[3], "readout")));
+    const auto p = static_cast<size_t>(integer(info[4], "p", 1, 4096));
+    const unsigned threads = thread_count(info[5]);
+    return launch(info.Env(), info.Env().Undefined(), [=](const Cancel& cancel, const Progress&) -> Settle {
+      rows->view().check();
+      auto out = std::make_shared<std::vector<float>>(
+          train::fold_projection(rows->view(), *vectors, q, *readout, p, threads, cancel));
+      return [out](Napi::Env env) -> Napi::Value { return to_array(env, *out); };
+    });
+  });
+}
+
+// { coordinates, rows, dimensions, row, output, target, outputs } and
+// { rank, penalties: number[], shrinkage, biasPrior }
+struct OwnedProblem {
+  OwnedProblem(const Napi::Value& problem_value, const Napi::Value& settings_value) {
+    const Napi::Object problem = member(problem_value, "problem"), chosen = member(settings_value, "settings");
+    values = copy(floats(problem.Get("coordinates"), "coordinates"));
+    rows = static_cast<size_t>(integer(problem.Get("rows"), "rows", 0, UINT32_MAX));
+    dimensions = static_cast<size_t>(integer(problem.Get("dimensions"), "dimensions", 0, 1024));
+    row = copy(words(problem.Get("row"), "row"));
+    output = copy(words(problem.Get("output"), "output"));
+    target = copy(floats(problem.Get("target"), "target"));
+    outputs = static_cast<size_t>(integer(problem.Get("outputs"), "outputs", 1, 1 << 30));
+    settings.rank = static_cast<size_t>(integer(chosen.Get("rank"), "rank", 0, 1024));
+    settings.shrinkage = number(chosen.Get("shrinkage"), "shrinkage");
+    settings.bias_prior = number(chosen.Get("biasPrior"), "biasPrior");
+    const Napi::Value list = chosen.Get("penalties");
+    if (!list.IsArray()) throw Error(Code::BAD_ARGUMENT, "penalties must be an array of numbers");
+    const auto penalties = list.As<Napi::Array>();
+    for (uint32_t i = 0; i < penalties.Length(); ++i) settings.penalties.push_back(number(penalties.Get(i), "penalties"));
+    train::check(coordinates(), outcomes(), settings);
+  }
+  train::Coordinates coordinates() const { return {values, rows, dimensions}; }
+  train::Outcomes outcomes() const { return {row, output, target, outputs}; }
+
+  std::vector<float> values, target;
+  std::vector<uint32_t> row, output;
+  size_t rows = 0, dimensions = 0, outputs = 0;
+  train::Settings settings;
+};
+
+// (problem, settings, threads) → [{ rank, bias, vectors, projection }], one for each penalty
+Napi::Value fit_outcomes(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    auto problem = std::make_shared<OwnedProblem>(info[0], info[1]);
+    const unsigned threads = thread_count(info[2]);
+    return launch(info.Env(), info.Env().Undefined(), [=](const Cancel& cancel, const Progress&) -> Settle {
+      auto models = std::make_shared<std::vector<train::Factors>>(
+          train::fit(problem->coordinates(), problem->outcomes(), problem->settings, threads, cancel));
+      return [models](Napi::Env env) -> Napi::Value {
+        auto list = Napi::Array::New(env);
+        for (const train::Factors& model : *models) {
+          auto out = Napi::Object::New(env);
+          out.Set("rank", Napi::Number::New(env, static_cast<double>(model.rank)));
+          out.Set("bias", to_array(env, model.bias));
+          out.Set("vectors", to_array(env, model.vectors));
+          out.Set("projection", to_array(env, model.projection));
+          list.Set(list.Length(), out);
+        }
+        return list;
+      };
+    });
+  });
+}
+
+// (problem, fold, settings, threads, listener) → penalties × outcomes
+Napi::Value held_out_predictions(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    auto problem = std::make_shared<OwnedProblem>(info[0], info[2]);
+    auto fold = std::make_shared<std::vector<uint32_t>>(copy(words(info[1], "fold")));
+    const unsigned threads = thread_count(info[3]);
+    return launch(info.Env(), info[4], [=](const Cancel& cancel, const Progress& progress) -> Settle {
+      auto out = std::make_shared<std::vector<float>>(train::held_out(
+          problem->coordinates(), problem->outcomes(), *fold, problem->settings, threads, cancel, progress));
+      return [out](Napi::Env env) -> Napi::Value { return to_array(env, *out); };
+    });
+  });
+}
+
+// 64 bits over a Uint8Array, as 16 hexadecimal digits.
+Napi::Value checksum(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    const auto data = bytes(info[0], "bytes");
+    char digits[17];
+    std::snprintf(digits, sizeof digits, "%016llx", static_cast<unsigned long long>(hash64(data.data(), data.size())));
+    return Napi::String::New(info.Env(), digits);
+  });
+}
+
+}  // namespace
+
+void init_train(Napi::Env env, Napi::Object exports) {
+  exports.Set("spectralBasis", Napi::Function::New(env, spectral_basis, "spectralBasis"));
+  exports.Set("foldProjection", Napi::Function::New(env, fold_projection, "foldProjection"));
+  exports.Set("fitOutcomes", Napi::Function::New(env, fit_outcomes, "fitOutcomes"));
+  exports.Set("heldOutPredictions", Napi::Function::New(env, held_out_predictions, "heldOutPredictions"));
+  exports.Set("checksum", Napi::Function::New(env, checksum, "checksum"));
+}
+
+}  // namespace pointsman::addon

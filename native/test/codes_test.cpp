@@ -1,0 +1,159 @@
+// The bound of the codes: whatever the rows look like, no row that could win is excluded, and on ordinary data few others
+// are kept. Results on adversarial rows are the oracle's, bit for bit.
+#include <doctest/doctest.h>
+
+#include <numeric>
+
+#include "pointsman/codes.hpp"
+#include "pointsman/isa.hpp"
+#include "support.hpp"
+
+using namespace pointsman;
+using namespace pointsman::test;
+
+namespace {
+
+constexpr uint32_t kDimensions = 48;
+
+// Named ways to make a row hard for a scale that it shares with 1023 others.
+std::vector<float> adversarial(const std::string& kind, uint32_t count) {
+  auto rows = make_rows(Kind::kRandom, count, kDimensions, 41);
+  Random random(43);
+  for (uint32_t i = 0; i < count; ++i) {
+    float* row = rows.data() + size_t{i} * kDimensions;
+    if (kind == "one huge component") {
+      if (i % 97 == 5) row[i % kDimensions] = 1e15f;
+    } else if (kind == "denormals") {
+      for (uint32_t j = 0; j < kDimensions; ++j) row[j] *= 1e-43f;
+    } else if (kind == "constant rows") {
+      std::fill_n(row, kDimensions, static_cast<float>(i % 7));
+    } else if (kind == "equal up to one ulp") {
+      for (uint32_t j = 0; j < kDimensions; ++j) row[j] = std::nextafter(rows[j], random.uniform() < 0.5 ? 9.0f : -9.0f);
+    } else if (kind == "identical rows") {
+      std::copy_n(rows.data(), kDimensions, row);
+    } else if (kind == "an outlier component") {
+      row[3] = 300.0f + 0.01f * random.normal();
+    } else if (kind == "very different size") {
+      const float scale = std::ldexp(1.0f, static_cast<int>(i % 100) - 60);
+      for (uint32_t j = 0; j < kDimensions; ++j) row[j] *= scale;
+    } else if (kind == "zeros among them") {
+      if (i % 2 == 0) std::fill_n(row, kDimensions, 0.0f);
+    }
+  }
+  return rows;
+}
+
+}  // namespace
+
+TEST_CASE("the codes never hide more than the page says") {
+  for (const char* kind : {"ordinary", "one huge component", "denormals", "constant rows", "equal up to one ulp",
+                           "an outlier component", "very different size", "zeros among them"}) {
+    CAPTURE(kind);
+    const uint32_t stride = stride_of(kDimensions);
+    const auto rows = adversarial(kind, kCodePage);
+    std::vector<float> padded(size_t{kCodePage} * stride), norms(kCodePage, 1e30f);
+    std::vector<uint32_t> handles(kCodePage);
+    std::iota(handles.begin(), handles.end(), 5u);
+    for (uint32_t i = 0; i < kCodePage; ++i) {
+      std::copy_n(rows.data() + i * kDimensions, kDimensions, padded.data() + i * stride);
+    }
+    std::vector<uint8_t> codes(page_bytes(kDimensions));
+    const CodePage page = encode_page(padded.data(), stride, kDimensions, norms.data(), handles.data(), codes.data());
+    CHECK(page.scale > 0);
+    CHECK(page.min_handle == 5);
+    const auto queries = adversarial("ordinary", 3);
+    for (const int limit : {63, 127}) {
+      for (uint32_t q = 0; q < 3; ++q) {
+        std::vector<int8_t> query_codes(steps_of(kDimensions) * 4);
+        const float* query = queries.data() + q * kDimensions;
+        const QueryCode code = encode_query(query, kDimensions, limit, query_codes.data());
+        double query_norm = 0;
+        for (uint32_t j = 0; j < kDimensions; ++j) query_norm += static_cast<double>(query[j]) * query[j];
+        query_norm = std::sqrt(query_norm);
+        int wrong = 0;
+        for (uint32_t r = 0; r < kCodePage; ++r) {
+          int64_t sum = 0;
+          for (uint32_t j = 0; j < kDimensions; ++j) {
+            const size_t at = tile_bytes(kDimensions) * (r / kTileRows) + size_t{j / 4} * kTileRows * 4 + (r % kTileRows) * 4 + j % 4;
+            sum += int64_t{query_codes[j]} * (int64_t{codes[at]} - 128);
+          }
+          double real = 0;
+          for (uint32_t j = 0; j < kDimensions; ++j) real += static_cast<double>(query[j]) * rows[r * kDimensions + j];
+          const double seen = code.step * page.scale * static_cast<double>(sum);
+          const double hidden = query_norm * page.error + code.error * page.hat;
+          wrong += std::fabs(real - seen) > hidden * (1 + 1e-9) + 1e-300;
+        }
+        CHECK(wrong == 0);
+      }
+    }
+  }
+}
+
+TEST_CASE("adversarial rows: the oracle's results") {
+  const uint32_t count = at_most_rows(5000), k = 15;
+  for (const char* kind : {"one huge component", "denormals", "constant rows", "equal up to one ulp", "identical rows",
+                           "an outlier component", "very different size", "zeros among them"}) {
+    CAPTURE(kind);
+    const auto rows = adversarial(kind, count);
+    auto queries = adversarial("ordinary", 8);
+    std::fill_n(queries.begin() + kDimensions, kDimensions, 0.0f);
+    std::copy_n(rows.begin(), kDimensions, queries.begin() + 2 * kDimensions);  // a row itself
+    for (const IsaChoice& choice : available_kernels()) {
+      if (!choice.supported) continue;
+      CAPTURE(choice.kernels->isa);
+      setenv("POINTSMAN_ISA", choice.kernels->isa, 1);
+      Index index(kDimensions, 2, "cpu");
+      add(index, make_ids(0, count), rows);
+      const auto result = index.search(queries, k, nullptr, 0, Cancel());
+      for (uint32_t q = 0; q < 8; ++q) {
+        const auto expected = oracle(rows, count, kDimensions, queries.data() + q * kDimensions, k, [](uint32_t) { return true; });
+        CHECK(difference(result, k, q, expected) == "");
+      }
+      unsetenv("POINTSMAN_ISA");
+    }
+  }
+}
+
+TEST_CASE("the code kernels sum exactly, whatever the codes") {
+  for (const IsaChoice& choice : available_kernels()) {
+    const Kernels& kernels = *choice.kernels;
+    if (!choice.supported || kernels.scan_codes == nullptr) continue;
+    CAPTURE(kernels.isa);
+    Random random(7);
+    for (const uint32_t steps : {1u, 2u, 7u, 32u, 1024u}) {
+      for (const uint32_t count : {1u, 2u, 3u, 4u, 5u, 6u, 7u, 11u, 13u}) {
+        std::vector<uint8_t> tile(size_t{steps} * kTileRows * 4);
+        std::vector<int8_t> codes(size_t{count} * steps * 4);
+        // Extremes are where a kernel would saturate.
+        for (auto& x : tile) x = random.uniform() < 0.5 ? 255 : static_cast<uint8_t>(random.below(256));
+        for (auto& x : codes) {
+          x = static_cast<int8_t>(random.uniform() < 0.7 ? kernels.code_limit : static_cast<int>(random.below(3)) - 1);
+          if (random.uniform() < 0.1) x = static_cast<int8_t>(-x);
+        }
+        std::vector<const int8_t*> queries;
+        std::vector<int32_t> thresholds(count, INT32_MIN);
+        for (uint32_t q = 0; q < count; ++q) queries.push_back(codes.data() + size_t{q} * steps * 4);
+        std::vector<CodeHit> hits(size_t{kTileRows} * count);
+        const uint64_t eligible = random.next();
+        const uint32_t found =
+            kernels.scan_codes(tile.data(), steps, eligible, queries.data(), count, thresholds.data(), hits.data());
+        CHECK(found == static_cast<uint32_t>(__builtin_popcountll(eligible)) * count);
+        int wrong = 0;
+        for (uint32_t i = 0; i < found; ++i) {
+          int32_t sum = 0;
+          for (uint32_t j = 0; j < steps * 4; ++j) {
+            const int row_code = tile[size_t{j / 4} * kTileRows * 4 + hits[i].row * 4u + j % 4];
+            sum += (row_code - kernels.code_zero) * queries[hits[i].query][j];
+          }
+          wrong += hits[i].sum != sum || !(eligible >> hits[i].row & 1);
+        }
+        CHECK(wrong == 0);
+        // A threshold lets through its own value and nothing below.
+        std::vector<int32_t> at(count, hits.empty() || found == 0 ? 0 : hits[0].sum);
+        const uint32_t above = kernels.scan_codes(tile.data(), steps, ~uint64_t{0}, queries.data(), count, at.data(), hits.data());
+        for (uint32_t i = 0; i < above; ++i) wrong += hits[i].sum < at[0];
+        CHECK(wrong == 0);
+      }
+    }
+  }
+}
