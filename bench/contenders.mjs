@@ -52,7 +52,7 @@ async function usearch({ rows, dimensions }, threads) {
     most: 64,
     search: async (queries, count, k) => {
       const found = exactSearch(rows, queries, dimensions, k, MetricKind.IP, threads);
-      const keys = found.keys ?? found.map((f) => [...f.keys]).flat();
+      const keys = found.keys ?? found.flatMap((f) => [...f.keys]);
       return Float64Array.from({ length: count * k }, (_, i) => Number(keys[i]));
     },
   };

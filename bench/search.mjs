@@ -94,7 +94,12 @@ export async function main(args) {
         batch,
         queriesTimedPerCall: timed,
         queriesPerSecond: 1000 / perQuery.median,
-        callMilliseconds: { median: perQuery.median * timed, p95: perQuery.p95 * timed, p99: perQuery.p99 * timed, samples: perQuery.samples },
+        callMilliseconds: {
+          median: perQuery.median * timed,
+          p95: perQuery.p95 * timed,
+          p99: perQuery.p99 * timed,
+          samples: perQuery.samples,
+        },
         recall: recall[i],
       });
     }
@@ -110,7 +115,13 @@ export async function main(args) {
     threads,
     rounds,
     seed: Number(values.seed),
-    contenders: list.map(({ name, version, setting, buildSeconds, bytesPerRow }) => ({ name, version, setting, buildSeconds, bytesPerRow })),
+    contenders: list.map(({ name, version, setting, buildSeconds, bytesPerRow }) => ({
+      name,
+      version,
+      setting,
+      buildSeconds,
+      bytesPerRow,
+    })),
     results,
   };
   writeJson(values.json, report);

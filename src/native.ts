@@ -36,6 +36,8 @@ export interface NativeStats {
   backendReason: string;
   isa: string;
   isaReason: string;
+  /** By what rows are excluded before they are looked at whole. */
+  pruning: string;
   threads: number;
   searches: number;
   queries: number;

@@ -102,7 +102,8 @@ void tag(const Napi::Value& object, const napi_type_tag& type) {
 
 void check_tag(const Napi::Value& object, const napi_type_tag& type, const char* name) {
   bool same = false;
-  if (!object.IsObject() || napi_check_object_type_tag(object.Env(), object, &type, &same) != napi_ok || !same) {
+  if (!object.IsObject() || napi_check_object_type_tag(object.Env(), object, &type, &same) != napi_ok ||
+      !same) {
     throw Error(Code::BAD_ARGUMENT, std::string(name) + " is not an object of the class that it should be");
   }
 }

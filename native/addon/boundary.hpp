@@ -39,8 +39,8 @@ double number(const Napi::Value& value, const char* name);
 // UTF-8; lone surrogates become U+FFFD.
 std::string text(const Napi::Value& value, const char* name);
 
-// Wrapped objects carry a tag of their class, so that one is never taken for another whatever prototype JavaScript
-// gave it: `tag` in the constructor, `check_tag` wherever one comes in as argument or as `this`.
+// Wrapped objects carry a tag of their class, so that one is never taken for another whatever prototype
+// JavaScript gave it: `tag` in the constructor, `check_tag` wherever one comes in as argument or as `this`.
 void tag(const Napi::Value& object, const napi_type_tag& type);
 void check_tag(const Napi::Value& object, const napi_type_tag& type, const char* name);
 
@@ -65,9 +65,9 @@ using Settle = std::function<Napi::Value(Napi::Env)>;
 using Work = std::function<Settle(const Cancel& cancel, const Progress& progress)>;
 
 // Starts `work` and returns { promise, cancel() }. `on_progress` is a function (done, total), called on the
-// JavaScript thread at most every 50 ms and once at the end of each total, or undefined. The promise is settled exactly
-// once, also when the environment (a worker thread) ends first: then nothing more is called into JavaScript.
-// With a strand, jobs of that strand run one after another in the order of their launch.
+// JavaScript thread at most every 50 ms and once at the end of each total, or undefined. The promise is
+// settled exactly once, also when the environment (a worker thread) ends first: then nothing more is called
+// into JavaScript. With a strand, jobs of that strand run one after another in the order of their launch.
 Napi::Value launch(Napi::Env env, const Napi::Value& on_progress, Work work,
                    const std::shared_ptr<Strand>& strand = nullptr);
 
@@ -75,9 +75,9 @@ Napi::Value launch(Napi::Env env, const Napi::Value& on_progress, Work work,
 class Channel;
 struct Environment {
   explicit Environment(Napi::Env env);
-  std::shared_ptr<Channel> channel;          // how launched work comes back
-  Napi::FunctionReference filter, index;     // classes that native code makes objects of
-  std::shared_ptr<Index> opened;             // for the next Index object to take over
+  std::shared_ptr<Channel> channel;       // how launched work comes back
+  Napi::FunctionReference filter, index;  // classes that native code makes objects of
+  std::shared_ptr<Index> opened;          // for the next Index object to take over
 };
 inline Environment& environment(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
 

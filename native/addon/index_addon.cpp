@@ -146,7 +146,8 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
         return info.Env().Undefined();
       }
       const double dimensions = number(info[0], "dimensions");
-      if (!(dimensions >= 1 && dimensions <= kMaxDimensions) || dimensions != static_cast<uint32_t>(dimensions)) {
+      if (!(dimensions >= 1 && dimensions <= kMaxDimensions) ||
+          dimensions != static_cast<uint32_t>(dimensions)) {
         throw Error(Code::BAD_DIMENSIONS, "dimensions must be an integer from 1 to 4096");
       }
       const auto threads = static_cast<unsigned>(integer(info[1], "threads", 0, 1024));
@@ -172,22 +173,16 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
   }
 
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(env, "Index",
-                       {StaticMethod<&IndexObject::open>("open"),
-                        InstanceMethod<&IndexObject::upsert>("upsert"),
-                        InstanceMethod<&IndexObject::remove>("remove"),
-                        InstanceMethod<&IndexObject::filter>("filter"),
-                        InstanceMethod<&IndexObject::has>("has"),
-                        InstanceMethod<&IndexObject::handle_of>("handleOf"),
-                        InstanceMethod<&IndexObject::vector>("vector"),
-                        InstanceMethod<&IndexObject::id_of>("idOf"),
-                        InstanceMethod<&IndexObject::ids>("ids"),
-                        InstanceMethod<&IndexObject::resolver>("resolver"),
-                        InstanceMethod<&IndexObject::search>("search"),
-                        InstanceMethod<&IndexObject::search_sync>("searchSync"),
-                        InstanceMethod<&IndexObject::save>("save"),
-                        InstanceMethod<&IndexObject::stats>("stats"),
-                        InstanceMethod<&IndexObject::close>("close")});
+    return DefineClass(
+        env, "Index",
+        {StaticMethod<&IndexObject::open>("open"), InstanceMethod<&IndexObject::upsert>("upsert"),
+         InstanceMethod<&IndexObject::remove>("remove"), InstanceMethod<&IndexObject::filter>("filter"),
+         InstanceMethod<&IndexObject::has>("has"), InstanceMethod<&IndexObject::handle_of>("handleOf"),
+         InstanceMethod<&IndexObject::vector>("vector"), InstanceMethod<&IndexObject::id_of>("idOf"),
+         InstanceMethod<&IndexObject::ids>("ids"), InstanceMethod<&IndexObject::resolver>("resolver"),
+         InstanceMethod<&IndexObject::search>("search"),
+         InstanceMethod<&IndexObject::search_sync>("searchSync"), InstanceMethod<&IndexObject::save>("save"),
+         InstanceMethod<&IndexObject::stats>("stats"), InstanceMethod<&IndexObject::close>("close")});
   }
 
  private:
@@ -280,8 +275,8 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
 
   Napi::Value id_of(const Napi::CallbackInfo& info) {
     return method<IndexObject>(info, [&]() -> Napi::Value {
-      return Napi::String::New(info.Env(),
-                               index()->id_of(static_cast<uint32_t>(integer(info[0], "handle", 0, UINT32_MAX))));
+      return Napi::String::New(
+          info.Env(), index()->id_of(static_cast<uint32_t>(integer(info[0], "handle", 0, UINT32_MAX))));
     });
   }
 
@@ -300,14 +295,15 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
   // A function (handles) → ids that also knows removed experts and goes on working after close().
   Napi::Value resolver(const Napi::CallbackInfo& info) {
     return method<IndexObject>(info, [&]() -> Napi::Value {
-      return Napi::Function::New(info.Env(), [directory = index()->directory()](const Napi::CallbackInfo& call) {
-        return guarded(call, [&]() -> Napi::Value {
-          const auto handles = words(call[0], "handles");
-          std::vector<std::string_view> texts(handles.size());
-          directory->texts(handles, texts.data());
-          return strings(call.Env(), texts);
-        });
-      });
+      return Napi::Function::New(info.Env(),
+                                 [directory = index()->directory()](const Napi::CallbackInfo& call) {
+                                   return guarded(call, [&]() -> Napi::Value {
+                                     const auto handles = words(call[0], "handles");
+                                     std::vector<std::string_view> texts(handles.size());
+                                     directory->texts(handles, texts.data());
+                                     return strings(call.Env(), texts);
+                                   });
+                                 });
     });
   }
 
@@ -317,12 +313,13 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
       const auto queries = floats(info[0], "queries");
       const auto k = static_cast<uint32_t>(integer(info[1], "k", 0, UINT32_MAX));
       auto filter = filter_of(info[2]);
-      return launch(info.Env(), info.Env().Undefined(),
-                    [target, k, filter = std::move(filter), copy = std::vector<float>(queries.begin(), queries.end())](
-                        const Cancel& cancel, const Progress&) -> Settle {
-                      auto result = std::make_shared<SearchResult>(target->search(copy, k, filter.get(), 0, cancel));
-                      return [result](Napi::Env env) -> Napi::Value { return to_js(env, *result); };
-                    });
+      return launch(
+          info.Env(), info.Env().Undefined(),
+          [target, k, filter = std::move(filter), copy = std::vector<float>(queries.begin(), queries.end())](
+              const Cancel& cancel, const Progress&) -> Settle {
+            auto result = std::make_shared<SearchResult>(target->search(copy, k, filter.get(), 0, cancel));
+            return [result](Napi::Env env) -> Napi::Value { return to_js(env, *result); };
+          });
     });
   }
 
@@ -353,7 +350,9 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
     return method<IndexObject>(info, [&]() -> Napi::Value {
       const IndexStats stats = index()->stats();
       auto object = Napi::Object::New(info.Env());
-      const auto set = [&](const char* name, uint64_t value) { object.Set(name, static_cast<double>(value)); };
+      const auto set = [&](const char* name, uint64_t value) {
+        object.Set(name, static_cast<double>(value));
+      };
       set("size", stats.size);
       set("dimensions", stats.dimensions);
       set("blocks", stats.blocks);
@@ -368,6 +367,7 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
       object.Set("backendReason", stats.backend_reason);
       object.Set("isa", stats.isa);
       object.Set("isaReason", stats.isa_reason);
+      object.Set("pruning", stats.pruning);
       return object;
     });
   }

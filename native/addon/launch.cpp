@@ -10,9 +10,9 @@
 namespace pointsman::addon {
 namespace {
 
-// One launched job, held by the pool's closure, by its messages and by its cancel function. Its Napi members are
-// touched on the JavaScript thread only, and let go there when the job ends; should the environment end first, they are
-// left to it (SuppressDestruct): by then no thread may call into it.
+// One launched job, held by the pool's closure, by its messages and by its cancel function. Its Napi members
+// are touched on the JavaScript thread only, and let go there when the job ends; should the environment end
+// first, they are left to it (SuppressDestruct): by then no thread may call into it.
 struct Job {
   Cancel cancel;
   Work work;
@@ -38,9 +38,10 @@ void receive(napi_env env, napi_value, void* context, void* data);
 
 }  // namespace
 
-// One thread-safe function for all jobs of an environment, referenced (so that the event loop stays) while any runs.
-// When the environment ends, Node deletes the function whatever threads still hold it: `close` comes before that,
-// and `post` after it does nothing. Jobs that have not come back by then are left: their Napi values die with it.
+// One thread-safe function for all jobs of an environment, referenced (so that the event loop stays) while
+// any runs. When the environment ends, Node deletes the function whatever threads still hold it: `close`
+// comes before that, and `post` after it does nothing. Jobs that have not come back by then are left: their
+// Napi values die with it.
 class Channel {
  public:
   static std::shared_ptr<Channel> make(napi_env env) {
@@ -75,7 +76,8 @@ class Channel {
   // On any thread. Dropped when the environment has ended.
   void post(std::unique_ptr<Message> message) {
     std::lock_guard lock(mutex_);
-    if (!closed_ && napi_call_threadsafe_function(function_, message.get(), napi_tsfn_nonblocking) == napi_ok) {
+    if (!closed_ &&
+        napi_call_threadsafe_function(function_, message.get(), napi_tsfn_nonblocking) == napi_ok) {
       message.release();
     }
   }
@@ -145,8 +147,7 @@ void report(const std::shared_ptr<Job>& job, uint64_t done, uint64_t total) {
     job->done = std::max(done, job->total == total ? job->done : 0);
     job->total = total;
     const auto now = std::chrono::steady_clock::now();
-    if (job->progress_pending ||
-        (done < total && now - job->last_progress < std::chrono::milliseconds(50))) {
+    if (job->progress_pending || (done < total && now - job->last_progress < std::chrono::milliseconds(50))) {
       return;
     }
     job->progress_pending = true;

@@ -26,7 +26,9 @@ struct OwnedConversations {
   std::vector<float> weights;
 };
 
-Napi::Value columns_of(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), text::kColumns); }
+Napi::Value columns_of(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), text::kColumns);
+}
 
 // (…conversations, idf, threads, listener): idf may be empty.
 Napi::Value text_features(const Napi::CallbackInfo& info) {
@@ -35,8 +37,10 @@ Napi::Value text_features(const Napi::CallbackInfo& info) {
     const auto idf = floats(info[5], "idf");
     const auto threads = static_cast<unsigned>(integer(info[6], "threads", 1, 1024));
     return launch(info.Env(), info[7],
-                  [in, threads, idf = std::vector<float>(idf.begin(), idf.end())](const Cancel& cancel, const Progress& progress) -> Settle {
-                    auto rows = std::make_shared<text::Rows>(text::features(in->view(), idf, threads, cancel, progress));
+                  [in, threads, idf = std::vector<float>(idf.begin(), idf.end())](
+                      const Cancel& cancel, const Progress& progress) -> Settle {
+                    auto rows = std::make_shared<text::Rows>(
+                        text::features(in->view(), idf, threads, cancel, progress));
                     return [rows](Napi::Env env) -> Napi::Value {
                       auto out = Napi::Object::New(env);
                       out.Set("starts", to_array(env, rows->starts));
@@ -57,7 +61,8 @@ Napi::Value inverse_frequencies(const Napi::CallbackInfo& info) {
   });
 }
 
-// What one encoder keeps natively, so that a call copies no tables: made by encoderTables(idf, projection, dimensions).
+// What one encoder keeps natively, so that a call copies no tables: made by encoderTables(idf, projection,
+// dimensions).
 struct Tables {
   std::vector<float> idf, projection;
   size_t dimensions = 0;
@@ -70,17 +75,22 @@ Napi::Value encoder_tables(const Napi::CallbackInfo& info) {
     const auto idf = floats(info[0], "idf"), projection = floats(info[1], "projection");
     const auto dimensions = static_cast<size_t>(integer(info[2], "dimensions", 1, 4096));
     if (idf.size() != text::kColumns || projection.size() != dimensions * text::kColumns) {
-      throw Error(Code::WRONG_SHAPE, "idf must have one entry for each column, projection columns × dimensions");
+      throw Error(Code::WRONG_SHAPE,
+                  "idf must have one entry for each column, projection columns × dimensions");
     }
-    auto tables = std::make_shared<const Tables>(Tables{{idf.begin(), idf.end()}, {projection.begin(), projection.end()}, dimensions});
+    auto tables = std::make_shared<const Tables>(
+        Tables{{idf.begin(), idf.end()}, {projection.begin(), projection.end()}, dimensions});
     auto holder = Napi::Object::New(env);
     auto* held = new std::shared_ptr<const Tables>(std::move(tables));
-    const auto release = [](napi_env, void* data, void*) { delete static_cast<std::shared_ptr<const Tables>*>(data); };
+    const auto release = [](napi_env, void* data, void*) {
+      delete static_cast<std::shared_ptr<const Tables>*>(data);
+    };
     if (napi_wrap(env, holder, held, release, nullptr, nullptr) != napi_ok) {
       delete held;
       throw Error(Code::INTERNAL, "the tables could not be kept");
     }
-    if (napi_type_tag_object(env, holder, &kTablesTag) != napi_ok) throw Error(Code::INTERNAL, "the tables could not be marked");
+    if (napi_type_tag_object(env, holder, &kTablesTag) != napi_ok)
+      throw Error(Code::INTERNAL, "the tables could not be marked");
     return holder;
   });
 }
@@ -88,8 +98,8 @@ Napi::Value encoder_tables(const Napi::CallbackInfo& info) {
 std::shared_ptr<const Tables> unwrap_tables(const Napi::Value& value) {
   bool ours = false;
   void* data = nullptr;
-  if (!value.IsObject() || napi_check_object_type_tag(value.Env(), value, &kTablesTag, &ours) != napi_ok || !ours ||
-      napi_unwrap(value.Env(), value, &data) != napi_ok) {
+  if (!value.IsObject() || napi_check_object_type_tag(value.Env(), value, &kTablesTag, &ours) != napi_ok ||
+      !ours || napi_unwrap(value.Env(), value, &data) != napi_ok) {
     throw Error(Code::BAD_ARGUMENT, "tables must come from encoderTables");
   }
   return *static_cast<std::shared_ptr<const Tables>*>(data);
@@ -101,12 +111,14 @@ Napi::Value encode_text(const Napi::CallbackInfo& info) {
     auto in = std::make_shared<OwnedConversations>(info);
     auto tables = unwrap_tables(info[5]);
     const auto threads = static_cast<unsigned>(integer(info[6], "threads", 1, 1024));
-    return launch(info.Env(), info.Env().Undefined(), [in, tables, threads](const Cancel& cancel, const Progress&) -> Settle {
-      const text::Rows rows = text::features(in->view(), tables->idf, threads, cancel, {});
-      auto psi = std::make_shared<std::vector<float>>(train::project(
-          {rows.starts, rows.columns, rows.values, text::kColumns}, tables->projection, tables->dimensions, threads, cancel));
-      return [psi](Napi::Env env) -> Napi::Value { return to_array(env, *psi); };
-    });
+    return launch(info.Env(), info.Env().Undefined(),
+                  [in, tables, threads](const Cancel& cancel, const Progress&) -> Settle {
+                    const text::Rows rows = text::features(in->view(), tables->idf, threads, cancel, {});
+                    auto psi = std::make_shared<std::vector<float>>(
+                        train::project({rows.starts, rows.columns, rows.values, text::kColumns},
+                                       tables->projection, tables->dimensions, threads, cancel));
+                    return [psi](Napi::Env env) -> Napi::Value { return to_array(env, *psi); };
+                  });
   });
 }
 

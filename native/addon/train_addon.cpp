@@ -20,7 +20,9 @@ Napi::Object member(const Napi::Value& value, const char* name) {
   return value.As<Napi::Object>();
 }
 
-unsigned thread_count(const Napi::Value& value) { return static_cast<unsigned>(integer(value, "threads", 1, 1024)); }
+unsigned thread_count(const Napi::Value& value) {
+  return static_cast<unsigned>(integer(value, "threads", 1, 1024));
+}
 
 // { starts, columns, values }, as textFeatures gives them.
 struct OwnedRows {
@@ -80,7 +82,8 @@ Napi::Value fold_projection(const Napi::CallbackInfo& info) {
 // { rank, penalties: number[], shrinkage, biasPrior }
 struct OwnedProblem {
   OwnedProblem(const Napi::Value& problem_value, const Napi::Value& settings_value) {
-    const Napi::Object problem = member(problem_value, "problem"), chosen = member(settings_value, "settings");
+    const Napi::Object problem = member(problem_value, "problem"),
+                       chosen = member(settings_value, "settings");
     values = copy(floats(problem.Get("coordinates"), "coordinates"));
     rows = static_cast<size_t>(integer(problem.Get("rows"), "rows", 0, UINT32_MAX));
     dimensions = static_cast<size_t>(integer(problem.Get("dimensions"), "dimensions", 0, 1024));
@@ -94,7 +97,8 @@ struct OwnedProblem {
     const Napi::Value list = chosen.Get("penalties");
     if (!list.IsArray()) throw Error(Code::BAD_ARGUMENT, "penalties must be an array of numbers");
     const auto penalties = list.As<Napi::Array>();
-    for (uint32_t i = 0; i < penalties.Length(); ++i) settings.penalties.push_back(number(penalties.Get(i), "penalties"));
+    for (uint32_t i = 0; i < penalties.Length(); ++i)
+      settings.penalties.push_back(number(penalties.Get(i), "penalties"));
     train::check(coordinates(), outcomes(), settings);
   }
   train::Coordinates coordinates() const { return {values, rows, dimensions}; }
@@ -149,7 +153,8 @@ Napi::Value checksum(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     const auto data = bytes(info[0], "bytes");
     char digits[17];
-    std::snprintf(digits, sizeof digits, "%016llx", static_cast<unsigned long long>(hash64(data.data(), data.size())));
+    std::snprintf(digits, sizeof digits, "%016llx",
+                  static_cast<unsigned long long>(hash64(data.data(), data.size())));
     return Napi::String::New(info.Env(), digits);
   });
 }

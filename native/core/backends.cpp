@@ -73,7 +73,8 @@ BackendState choose_backend(const std::string& wanted, uint32_t dimensions) {
   } else if (gpu.table != nullptr) {
     return gpu;
   }
-  if (wanted == "cuda") throw Error(Code::BACKEND_UNAVAILABLE, "the CUDA backend cannot run here: " + why_not);
+  if (wanted == "cuda")
+    throw Error(Code::BACKEND_UNAVAILABLE, "the CUDA backend cannot run here: " + why_not);
   cpu.reason = "cuda is not available: " + why_not;
   return cpu;
 }

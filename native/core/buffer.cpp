@@ -10,7 +10,8 @@
 namespace pointsman {
 namespace {
 
-// From here on memory comes straight from the system: zeroed lazily, given back at once, and eligible for huge pages.
+// From here on memory comes straight from the system: zeroed lazily, given back at once, and eligible for
+// huge pages.
 constexpr size_t kMapFrom = size_t{1} << 20;
 
 }  // namespace

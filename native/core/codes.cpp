@@ -74,4 +74,31 @@ QueryCode encode_query(const float* query, uint32_t dimensions, int limit, int8_
   return result;
 }
 
+QueryCode encode_query_prefix(const double* prefix, int limit, int8_t* codes, double& norm) {
+  double largest = 0, squares = 0;
+  for (uint32_t i = 0; i < kPrefixComponents; ++i) {
+    largest = std::max(largest, std::fabs(prefix[i]));
+    squares += prefix[i] * prefix[i];
+  }
+  norm = std::sqrt(squares) * kUp;
+  std::memset(codes, 0, size_t{steps_of(kPrefixComponents)} * 4);
+  QueryCode result{0, 0, 0};
+  if (largest == 0) return result;
+  result.step = largest / limit;
+  double error = 0;
+  for (uint32_t i = 0; i < kPrefixComponents; ++i) {
+    const double scaled = prefix[i] / result.step;
+    // The rest is rounded up: then it hides nothing.
+    const bool rest = i + 1 == kPrefixComponents;
+    const int code =
+        std::clamp(static_cast<int>(rest ? std::ceil(scaled) : std::nearbyint(scaled)), -limit, limit);
+    codes[i] = static_cast<int8_t>(code);
+    result.code_sum += code;
+    const double missed = prefix[i] - result.step * code;
+    if (!rest || missed > 0) error += missed * missed;
+  }
+  result.error = std::sqrt(error) * kUp + norm * 0x1p-36;
+  return result;
+}
+
 }  // namespace pointsman

@@ -179,8 +179,7 @@ void Directory::remove(std::span<const uint32_t> handles) noexcept {
 }
 
 void Directory::restore(std::span<const std::string_view> ids, std::span<const uint32_t> handles,
-                        std::span<const Location> rows, uint32_t next,
-                        std::shared_ptr<const void> owner) {
+                        std::span<const Location> rows, uint32_t next, std::shared_ptr<const void> owner) {
   owner_ = std::move(owner);
   reserve(ids.size());
   std::lock_guard lock(mutex_);

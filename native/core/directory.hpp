@@ -1,6 +1,6 @@
-// Ids, handles and where each expert's row is. A handle and its id text are forever (a result of an older version
-// still resolves); id → handle → row is of now. One writer at a time; any thread may read. The lock is held for
-// microseconds: long writes go in portions, and growing happens outside it.
+// Ids, handles and where each expert's row is. A handle and its id text are forever (a result of an older
+// version still resolves); id → handle → row is of now. One writer at a time; any thread may read. The lock
+// is held for microseconds: long writes go in portions, and growing happens outside it.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +30,8 @@ class Directory {
   Location locate(uint32_t handle) const;
   // Ids of live handles from `first` on, at most `most`; `next` is where to go on.
   std::vector<std::string> page(uint32_t first, uint32_t most, uint32_t& next) const;
-  // The text of handles that were given out, valid as long as the directory. Throws UNKNOWN_HANDLE for others.
+  // The text of handles that were given out, valid as long as the directory. Throws UNKNOWN_HANDLE for
+  // others.
   void texts(std::span<const uint32_t> handles, std::string_view* out) const;
   size_t bytes() const;
 
@@ -38,8 +39,8 @@ class Directory {
   uint32_t next_handle() const { return next_handle_; }
   // Makes room for `count` more ids; may throw, changes nothing that is seen.
   void reserve(size_t count);
-  // Gives `ids` the handles from next_handle() on, with their text kept but not yet found by id. May throw; undo
-  // by `withdraw`.
+  // Gives `ids` the handles from next_handle() on, with their text kept but not yet found by id. May throw;
+  // undo by `withdraw`.
   void append(std::span<const std::string_view> ids);
   void withdraw(uint32_t first_handle) noexcept;
   // The rest never throws. `first`..: handles of one append.

@@ -16,7 +16,8 @@ float checked_norm(const float* row, uint32_t dimensions, const char* what, size
   for (uint32_t i = 0; i < dimensions; ++i) squares += static_cast<double>(row[i]) * row[i];
   // A float32 is at most 2^128, its square finite in float64: only NaN or infinity make the sum so.
   if (!std::isfinite(squares)) {
-    throw Error(Code::NOT_FINITE, std::string(what) + " " + std::to_string(number) + " contains NaN or infinity");
+    throw Error(Code::NOT_FINITE,
+                std::string(what) + " " + std::to_string(number) + " contains NaN or infinity");
   }
   if (squares > kMaxSquaredNorm) {
     throw Error(Code::NORM_TOO_LARGE,
@@ -142,7 +143,21 @@ SearchResult Index::search(std::span<const float> queries, uint32_t k, const Fil
   state_->queries.fetch_add(count, std::memory_order_relaxed);
   if (count == 0 || blocks.empty()) return result;
 
+  std::vector<double> prefixes;
+  if (version->rotation) {
+    prefixes.resize(count * kPrefixComponents);
+    constexpr size_t kQueriesAtOnce = 64;
+    const unsigned own = threads == 0 ? threads_ : threads;
+    ThreadPool::shared().parallel_for(
+        (count + kQueriesAtOnce - 1) / kQueriesAtOnce, own, [&](size_t part, unsigned) {
+          for (size_t i = part * kQueriesAtOnce; i < std::min(count, (part + 1) * kQueriesAtOnce); ++i) {
+            version->rotation->apply(padded.as<float>() + i * stride_, &prefixes[i * kPrefixComponents]);
+          }
+        });
+  }
+
   pointsman_request request{};
+  request.query_prefixes = prefixes.empty() ? nullptr : prefixes.data();
   request.blocks = blocks.data();
   request.block_count = blocks.size();
   request.dimensions = dimensions_;
@@ -154,7 +169,9 @@ SearchResult Index::search(std::span<const float> queries, uint32_t k, const Fil
   request.filter = filter ? filter->bits.data() : nullptr;
   request.filter_handles = filter ? filter->handles : 0;
   request.threads = threads == 0 ? threads_ : threads;
-  request.cancelled = [](const void* context) -> int { return static_cast<const Cancel*>(context)->requested(); };
+  request.cancelled = [](const void* context) -> int {
+    return static_cast<const Cancel*>(context)->requested();
+  };
   request.context = &cancel;
   request.scores = result.scores.data();
   request.handles = result.handles.data();
@@ -175,10 +192,12 @@ IndexStats Index::stats() const {
   for (const Extent& extent : version->extents) {
     if (!extent.block) continue;
     ++stats.blocks;
-    stats.bytes += extent.block->bytes();
+    stats.bytes += extent.block->bytes() + (extent.prefixes ? extent.prefixes->memory.bytes() : 0);
     stats.dead_rows += extent.dead_count;
   }
   stats.bytes += state_->directory->bytes();
+  stats.pruning =
+      version->rotation ? "norms, prefix of " + std::to_string(kPrefixComponents) + " components" : "norms";
   stats.size = version->live;
   stats.dimensions = dimensions_;
   stats.next_handle = version->next_handle;

@@ -10,8 +10,9 @@
 //   ends     count uint64: end of each id in `text`
 //   text     the ids, UTF-8, one after another
 //   sums     one hash64 for each started 4 MiB of [rows, sums)
-// The header holds a hash of `sums` and one of itself, so that every byte is covered; what it covers is verified when
-// the file is opened. Files are written to a temporary name, synced and renamed, so a snapshot is whole or not there.
+// The header holds a hash of `sums` and one of itself, so that every byte is covered; what it covers is
+// verified when the file is opened. Files are written to a temporary name, synced and renamed, so a snapshot
+// is whole or not there.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -56,7 +57,8 @@ uint64_t hash_header(const Header& header) { return hash64(&header, offsetof(Hea
 uint64_t align64(uint64_t offset) { return (offset + 63) / 64 * 64; }
 
 // The offsets that follow from the counts; a header must hold these and no others.
-Header lay_out(uint32_t dimensions, uint32_t stride, uint32_t next_handle, uint64_t count, uint64_t text_bytes) {
+Header lay_out(uint32_t dimensions, uint32_t stride, uint32_t next_handle, uint64_t count,
+               uint64_t text_bytes) {
   Header h{};
   std::memcpy(h.magic, kMagic, sizeof kMagic);
   h.format = kFormat;
@@ -204,21 +206,23 @@ struct Mapping {
 Header checked_header(const Mapping& file, const std::string& path) {
   Header h;
   std::memcpy(&h, file.data, sizeof h);
-  if (std::memcmp(h.magic, kMagic, sizeof kMagic) != 0) throw Error(Code::FILE_VERSION, path + " is not a snapshot");
+  if (std::memcmp(h.magic, kMagic, sizeof kMagic) != 0)
+    throw Error(Code::FILE_VERSION, path + " is not a snapshot");
   if (h.format != kFormat) {
-    throw Error(Code::FILE_VERSION, path + " has the format " + std::to_string(h.format) + ", this build reads " +
-                                        std::to_string(kFormat));
+    throw Error(Code::FILE_VERSION, path + " has the format " + std::to_string(h.format) +
+                                        ", this build reads " + std::to_string(kFormat));
   }
   const auto corrupt = [&](const char* why) { return Error(Code::FILE_CORRUPT, path + " " + why); };
   if (h.header_hash != hash_header(h)) throw corrupt("has an altered header");
   const uint64_t most = file.bytes / sizeof(float);  // so that nothing below overflows
-  if (h.dimensions < 1 || h.dimensions > kMaxDimensions || h.stride != stride_of(h.dimensions) || h.count > most ||
-      h.text_bytes > file.bytes || h.count > h.next_handle) {
+  if (h.dimensions < 1 || h.dimensions > kMaxDimensions || h.stride != stride_of(h.dimensions) ||
+      h.count > most || h.text_bytes > file.bytes || h.count > h.next_handle) {
     throw corrupt("has an impossible header");
   }
   const Header expected = lay_out(h.dimensions, h.stride, h.next_handle, h.count, h.text_bytes);
   if (std::memcmp(&h, &expected, offsetof(Header, sums_hash)) != 0) throw corrupt("has an impossible header");
-  if (file.bytes != h.size) throw corrupt(file.bytes < h.size ? "is truncated" : "is longer than it should be");
+  if (file.bytes != h.size)
+    throw corrupt(file.bytes < h.size ? "is truncated" : "is longer than it should be");
   return h;
 }
 
@@ -236,10 +240,11 @@ void Index::save(const std::string& path, const Cancel& cancel, const Progress& 
   for (const Extent& extent : version->extents) {
     for (uint32_t row = 0; row < extent.rows; ++row) {
       if (extent.is_dead(row)) continue;
-      rows.push_back({extent.block->handles[row], extent.block->rows + size_t{row} * stride_, extent.block->norms[row]});
+      rows.push_back(
+          {extent.block->handles[row], extent.block->rows + size_t{row} * stride_, extent.block->norms[row]});
     }
   }
-  std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { 
+  std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) {
     return a.norm != b.norm ? a.norm > b.norm : a.handle < b.handle;
   });
 
@@ -265,7 +270,8 @@ void Index::save(const std::string& path, const Cancel& cancel, const Progress& 
   writer.pad_to(header.handles);
   writer.add(handles.data(), handles.size() * sizeof(uint32_t));
   writer.pad_to(header.pages);
-  // Pages are cut anew, so they are encoded anew: once for their facts, once for their codes, which come after.
+  // Pages are cut anew, so they are encoded anew: once for their facts, once for their codes, which come
+  // after.
   std::vector<float> page_rows(size_t{kCodePage} * stride_), page_norms(kCodePage);
   std::vector<uint8_t> codes(page_bytes(dimensions_));
   std::vector<CodePage> pages;
@@ -275,8 +281,8 @@ void Index::save(const std::string& path, const Cancel& cancel, const Progress& 
       std::memcpy(page_rows.data() + i * stride_, row.values, stride_ * sizeof(float));
       page_norms[i] = row.norm;
     }
-    return encode_page(page_rows.data(), stride_, dimensions_, page_norms.data(), handles.data() + page * kCodePage,
-                       codes.data());
+    return encode_page(page_rows.data(), stride_, dimensions_, page_norms.data(),
+                       handles.data() + page * kCodePage, codes.data());
   };
   for (size_t page = 0; page < rows.size() / kCodePage; ++page) {
     cancel.check();
@@ -338,10 +344,10 @@ std::unique_ptr<Index> Index::open(const std::string& path, unsigned threads, co
     const auto count = static_cast<uint32_t>(std::min<uint64_t>(kBlockRows, h.count - start));
     const auto slot = static_cast<uint32_t>(version->extents.size());
     Extent extent;
-    extent.block = std::make_shared<Block>(count, file->at<float>(h.rows) + start * h.stride,
-                                           file->at<float>(h.norms) + start, handles + start,
-                                           file->at<uint8_t>(h.codes) + start / kCodePage * page_bytes(h.dimensions),
-                                           file->at<CodePage>(h.pages) + start / kCodePage, file);
+    extent.block = std::make_shared<Block>(
+        count, file->at<float>(h.rows) + start * h.stride, file->at<float>(h.norms) + start, handles + start,
+        file->at<uint8_t>(h.codes) + start / kCodePage * page_bytes(h.dimensions),
+        file->at<CodePage>(h.pages) + start / kCodePage, file);
     extent.rows = count;
     version->extents.push_back(std::move(extent));
     for (uint32_t row = 0; row < count; ++row) rows[start + row] = {slot, row};

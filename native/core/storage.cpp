@@ -43,6 +43,17 @@ void Block::encode(uint32_t page, uint32_t dimensions, uint32_t stride) {
                             codes + page * page_bytes(dimensions));
 }
 
+Prefixes::Prefixes(uint32_t capacity)
+    : memory(capacity / kCodePage * (sizeof(CodePage) + page_bytes(kPrefixComponents))) {
+  pages = memory.as<CodePage>();
+  codes = reinterpret_cast<uint8_t*>(pages + capacity / kCodePage);
+}
+
+void Prefixes::encode(const Rotation& rotation, const Block& block, uint32_t page, uint32_t stride) {
+  pages[page] = rotation.encode_page(block.rows + size_t{page} * kCodePage * stride, stride,
+                                     codes + page * page_bytes(kPrefixComponents));
+}
+
 Block::~Block() { forget_block(id); }
 
 std::vector<pointsman_block> Version::view() const {
@@ -52,7 +63,8 @@ std::vector<pointsman_block> Version::view() const {
     if (extent.rows == 0 || extent.dead_count == extent.rows) continue;
     blocks.push_back({extent.block->id, extent.block->rows, extent.block->norms, extent.block->handles,
                       extent.dead ? extent.dead->data() : nullptr, extent.rows, extent.block->codes,
-                      extent.block->pages});
+                      extent.block->pages, extent.prefixes ? extent.prefixes->codes : nullptr,
+                      extent.prefixes ? extent.prefixes->pages : nullptr});
   }
   return blocks;
 }

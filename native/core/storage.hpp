@@ -1,9 +1,10 @@
 // Rows and versions of an index.
 //
 // A Block holds up to `capacity` rows and only grows: once a row is visible in some version it never changes.
-// A Version is an immutable list of blocks with how many rows of each are visible and which of those are dead.
-// The last block is the mutable tail: a writer fills rows that no version shows yet, then publishes a version that
-// does. Searches hold the version they started with; a block goes when the last version that names it goes.
+// A Version is an immutable list of blocks with how many rows of each are visible and which of those are
+// dead. The last block is the mutable tail: a writer fills rows that no version shows yet, then publishes a
+// version that does. Searches hold the version they started with; a block goes when the last version that
+// names it goes.
 #pragma once
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 #include <memory>
 #include <vector>
 
+#include "core/rotation.hpp"
 #include "pointsman/backend.hpp"
 #include "pointsman/buffer.hpp"
 #include "pointsman/codes.hpp"
@@ -34,7 +36,8 @@ struct Block {
   float* rows;
   float* norms;
   uint32_t* handles;
-  // Of each page of 1024 rows, written by `encode` when its last row is filled, before a version shows that row.
+  // Of each page of 1024 rows, written by `encode` when its last row is filled, before a version shows that
+  // row.
   uint8_t* codes;
   CodePage* pages;
 
@@ -48,8 +51,19 @@ struct Block {
 
 using DeadRows = std::vector<uint64_t>;  // bit i: row i of the block is dead
 
+// Codes of the prefixes of a block's full pages.
+struct Prefixes {
+  explicit Prefixes(uint32_t capacity);
+  void encode(const Rotation& rotation, const Block& block, uint32_t page, uint32_t stride);
+
+  CodePage* pages;
+  uint8_t* codes;
+  Buffer memory;
+};
+
 struct Extent {
-  std::shared_ptr<Block> block;  // null: an empty slot, free for the next block
+  std::shared_ptr<Block> block;        // null: an empty slot, free for the next block
+  std::shared_ptr<Prefixes> prefixes;  // null as long as the version has no rotation
   uint32_t rows = 0;
   std::shared_ptr<const DeadRows> dead;  // null: none
   uint32_t dead_count = 0;
@@ -70,6 +84,8 @@ struct Version {
   uint64_t live = 0;         // experts
   uint32_t next_handle = 0;  // all handles of this version are lower
   std::vector<Extent> extents;
+  std::shared_ptr<const Rotation> rotation;  // null: none is learned yet, or none pays
+  uint64_t rotation_sought = 0;              // experts when one was last looked for
 
   // What a backend sees of it. Valid as long as the version.
   std::vector<pointsman_block> view() const;

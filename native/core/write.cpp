@@ -1,5 +1,6 @@
-// Index: upsert and remove. Everything that can fail comes first (checks, memory, the copy of the rows into places
-// that no version shows); then, without a way to fail, the new version is published and the directory follows.
+// Index: upsert and remove. Everything that can fail comes first (checks, memory, the copy of the rows into
+// places that no version shows); then, without a way to fail, the new version is published and the directory
+// follows.
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -13,6 +14,8 @@ namespace pointsman {
 namespace {
 
 constexpr size_t kRowsAtOnce = 4096;  // copied between two looks at `cancel`
+constexpr uint64_t kRotateFrom = 32768;
+constexpr uint64_t kRotationSample = 8192;
 
 void refuse_duplicates(std::span<const std::string_view> ids) {
   if (ids.size() < 2) return;
@@ -29,8 +32,8 @@ void refuse_duplicates(std::span<const std::string_view> ids) {
   }
 }
 
-// Deals out places so that the rows of one call lie by falling norm: pages of like norms have a fitting scale, and a search
-// that has seen the large ones can skip the pages whose norm can't reach its k-th best.
+// Deals out places so that the rows of one call lie by falling norm: pages of like norms have a fitting
+// scale, and a search that has seen the large ones can skip the pages whose norm can't reach its k-th best.
 std::vector<Location> places_by_norm(const std::vector<Location>& places, const std::vector<float>& norms) {
   std::vector<uint32_t> order(norms.size());
   std::iota(order.begin(), order.end(), 0u);
@@ -60,7 +63,8 @@ class Draft {
           static_cast<uint32_t>(std::min<size_t>(count - places.size(), tail.block->capacity - tail.rows));
       for (uint32_t i = 0; i < take; ++i) places.push_back({slot, tail.rows + i});
       tail.rows += take;
-      for (uint32_t page = pages_before; page < tail.rows / kCodePage; ++page) full_pages_.push_back({slot, page});
+      for (uint32_t page = pages_before; page < tail.rows / kCodePage; ++page)
+        full_pages_.push_back({slot, page});
     }
     next_->live += count;
     return places;
@@ -68,9 +72,27 @@ class Draft {
 
   // Once the rows placed are filled: encodes the pages that they completed.
   void encode(unsigned threads, const Cancel& cancel) {
+    const bool rotated = seek_rotation(threads, cancel);
+    for (Extent& extent : next_->extents) {
+      if (!next_->rotation || !extent.block || extent.prefixes) continue;
+      extent.prefixes = std::make_shared<Prefixes>(extent.block->capacity);
+    }
     ThreadPool::shared().parallel_for(full_pages_.size(), threads, [&](size_t i, unsigned) {
       cancel.check();
-      next_->extents[full_pages_[i].slot].block->encode(full_pages_[i].row, dimensions_, stride_);
+      const auto [slot, page] = full_pages_[i];
+      Extent& extent = next_->extents[slot];
+      extent.block->encode(page, dimensions_, stride_);
+      if (next_->rotation && !rotated)
+        extent.prefixes->encode(*next_->rotation, *extent.block, page, stride_);
+    });
+    if (!rotated) return;
+    ThreadPool::shared().parallel_for(next_->extents.size(), threads, [&](size_t slot, unsigned) {
+      Extent& extent = next_->extents[slot];
+      if (!extent.block) return;
+      for (uint32_t page = 0; page < extent.rows / kCodePage; ++page) {
+        cancel.check();
+        extent.prefixes->encode(*next_->rotation, *extent.block, page, stride_);
+      }
     });
   }
 
@@ -99,6 +121,28 @@ class Draft {
   std::shared_ptr<const Version> finish() noexcept { return std::move(next_); }
 
  private:
+  // A rotation is learned once there are rows enough to repay it, from a sample spread over all of them;
+  // where it does not pay, again when the index has doubled. True when this draft has a new one.
+  bool seek_rotation(unsigned threads, const Cancel& cancel) {
+    if (next_->rotation || next_->live < kRotateFrom || next_->live < 2 * next_->rotation_sought)
+      return false;
+    next_->rotation_sought = next_->live;
+    uint64_t rows = 0;
+    for (const Extent& extent : next_->extents) rows += extent.rows;
+    const uint64_t step = std::max<uint64_t>(1, rows / kRotationSample);
+    std::vector<const float*> sample;
+    uint64_t skip = 0;
+    for (const Extent& extent : next_->extents) {
+      for (; skip < extent.rows; skip += step) {
+        if (!extent.is_dead(static_cast<uint32_t>(skip)))
+          sample.push_back(extent.block->rows + skip * stride_);
+      }
+      skip -= extent.rows;
+    }
+    next_->rotation = Rotation::learn(sample, dimensions_, threads, cancel);
+    return next_->rotation != nullptr;
+  }
+
   Extent& open_tail(size_t wanted) {
     auto& extents = next_->extents;
     if (tail_slot_ == UINT32_MAX) {
@@ -110,9 +154,10 @@ class Draft {
     if (tail_slot_ == UINT32_MAX || extents[tail_slot_].rows == extents[tail_slot_].block->capacity) {
       // As large as all that is there: few blocks for large indexes, little waste for small ones.
       const uint64_t size = std::max<uint64_t>(next_->live, wanted);
-      const auto capacity = static_cast<uint32_t>(
-          std::clamp<uint64_t>(std::bit_ceil(size), kSmallestBlock, kBlockRows));
-      const auto empty = std::find_if(extents.begin(), extents.end(), [](const Extent& e) { return !e.block; });
+      const auto capacity =
+          static_cast<uint32_t>(std::clamp<uint64_t>(std::bit_ceil(size), kSmallestBlock, kBlockRows));
+      const auto empty =
+          std::find_if(extents.begin(), extents.end(), [](const Extent& e) { return !e.block; });
       tail_slot_ = static_cast<uint32_t>(empty - extents.begin());
       if (empty == extents.end()) extents.emplace_back();
       extents[tail_slot_] = {};
@@ -141,10 +186,11 @@ void Index::upsert(std::span<const std::string_view> ids, std::span<const float>
   if (ids.empty()) return;
   refuse_duplicates(ids);
   const auto in_parts = [&](const auto& body) {
-    ThreadPool::shared().parallel_for((ids.size() + kRowsAtOnce - 1) / kRowsAtOnce, threads_, [&](size_t part, unsigned) {
-      cancel.check();
-      body(part * kRowsAtOnce, std::min(ids.size(), (part + 1) * kRowsAtOnce));
-    });
+    ThreadPool::shared().parallel_for(
+        (ids.size() + kRowsAtOnce - 1) / kRowsAtOnce, threads_, [&](size_t part, unsigned) {
+          cancel.check();
+          body(part * kRowsAtOnce, std::min(ids.size(), (part + 1) * kRowsAtOnce));
+        });
   };
   std::vector<float> norms(ids.size());
   in_parts([&](size_t begin, size_t end) {
@@ -161,7 +207,8 @@ void Index::upsert(std::span<const std::string_view> ids, std::span<const float>
     if (handles[i] == Directory::kNoHandle) fresh.push_back(ids[i]);
   }
   const uint32_t first = directory.next_handle();
-  if (fresh.size() > Directory::kMaxHandles - first) throw Error(Code::INDEX_FULL, "the index has no handles left");
+  if (fresh.size() > Directory::kMaxHandles - first)
+    throw Error(Code::INDEX_FULL, "the index has no handles left");
 
   const auto base = state_->current();
   Draft draft(*base, dimensions_, stride_);
@@ -221,16 +268,17 @@ size_t Index::remove(std::span<const std::string_view> ids) {
   return handles.size();
 }
 
-// Rewrites blocks of which more than half is dead, so that dead rows never outnumber live ones by much; one block
-// frees at least as many rows as it moves, so writes stay constant time on average. Best effort: what cannot get memory
-// stays as it is.
+// Rewrites blocks of which more than half is dead, so that dead rows never outnumber live ones by much; one
+// block frees at least as many rows as it moves, so writes stay constant time on average. Best effort: what
+// cannot get memory stays as it is.
 void Index::compact() noexcept {
   try {
     const auto base = state_->current();
     std::vector<uint32_t> slots;
     for (uint32_t slot = 0; slot < base->extents.size(); ++slot) {
       const Extent& extent = base->extents[slot];
-      if (extent.block && extent.rows >= kSmallestBlock && extent.dead_count * 2 > extent.rows) slots.push_back(slot);
+      if (extent.block && extent.rows >= kSmallestBlock && extent.dead_count * 2 > extent.rows)
+        slots.push_back(slot);
     }
     if (slots.empty()) return;
 

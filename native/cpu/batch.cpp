@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "pointsman/codes.hpp"
-
 namespace pointsman {
 namespace {
 
@@ -33,7 +31,8 @@ void Batch::cut(const Kernels& kernels) {
 // Panels as wide as the kernels take, the last one narrower.
 void Batch::pack(const Kernels& kernels) {
   if (request_.query_count < kPanelFrom) return;
-  const uint32_t lanes = kernels.lanes, widest = lanes * kernels.max_vectors, dimensions = request_.dimensions;
+  const uint32_t lanes = kernels.lanes, widest = lanes * kernels.max_vectors,
+                 dimensions = request_.dimensions;
   size_t total = 0;
   for (QueryGroup& group : groups_) {
     for (uint32_t done = 0; done < group.count;) {
@@ -59,14 +58,27 @@ void Batch::pack(const Kernels& kernels) {
 }
 
 void Batch::encode(const Kernels& kernels) {
+  const auto as_coded = [&](double norm, const QueryCode& code) -> CodedQuery {
+    return {norm, code.error, code.step, code.step > 0 ? 1 / code.step : 0,
+            static_cast<double>(128 - kernels.code_zero) * code.code_sum};
+  };
   code_bytes_ = size_t{steps_of(request_.dimensions)} * 4;
   codes_ = Buffer(code_bytes_ * request_.query_count);
   coded_.reserve(request_.query_count);
   for (uint32_t q = 0; q < request_.query_count; ++q) {
+    int8_t* codes = codes_.as<int8_t>() + q * code_bytes_;
+    coded_.push_back(as_coded(request_.query_norms[q],
+                              encode_query(query(q), request_.dimensions, kernels.code_limit, codes)));
+  }
+  if (request_.query_prefixes == nullptr) return;
+  prefix_codes_ = Buffer(size_t{kPrefixComponents} * request_.query_count);
+  coded_prefixes_.reserve(request_.query_count);
+  for (uint32_t q = 0; q < request_.query_count; ++q) {
+    double norm;
     const QueryCode code =
-        encode_query(query(q), request_.dimensions, kernels.code_limit, codes_.as<int8_t>() + q * code_bytes_);
-    coded_.push_back({request_.query_norms[q], code.error, code.step, code.step > 0 ? 1 / code.step : 0,
-                      static_cast<double>(128 - kernels.code_zero) * code.code_sum});
+        encode_query_prefix(request_.query_prefixes + size_t{q} * kPrefixComponents, kernels.code_limit,
+                            prefix_codes_.as<int8_t>() + size_t{q} * kPrefixComponents, norm);
+    coded_prefixes_.push_back(as_coded(norm, code));
   }
 }
 

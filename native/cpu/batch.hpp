@@ -6,6 +6,7 @@
 
 #include "pointsman/backend.hpp"
 #include "pointsman/buffer.hpp"
+#include "pointsman/codes.hpp"
 #include "pointsman/kernels.hpp"
 
 namespace pointsman {
@@ -44,6 +45,9 @@ class Batch {
   const float* query(uint32_t q) const { return request_.queries + size_t{q} * request_.stride; }
   const CodedQuery& code(uint32_t q) const { return coded_[q]; }
   const int8_t* codes(uint32_t q) const { return codes_.as<int8_t>() + q * code_bytes_; }
+  // The same of the queries' prefixes, where the index has them.
+  const CodedQuery& prefix(uint32_t q) const { return coded_prefixes_[q]; }
+  const int8_t* prefix_codes(uint32_t q) const { return prefix_codes_.as<int8_t>() + q * kPrefixComponents; }
 
  private:
   void cut(const Kernels& kernels);
@@ -56,6 +60,8 @@ class Batch {
   size_t code_bytes_ = 0;
   Buffer codes_;
   std::vector<CodedQuery> coded_;
+  Buffer prefix_codes_;
+  std::vector<CodedQuery> coded_prefixes_;
 };
 
 }  // namespace pointsman

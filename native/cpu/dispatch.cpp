@@ -32,8 +32,9 @@ std::span<const IsaChoice> available_kernels() {
       {&kScalarKernels, true}};
 #elif defined(__aarch64__)
   constexpr unsigned long kDotProduct = 1ul << 20;  // HWCAP_ASIMDDP
-  static const IsaChoice choices[] = {
-      {&kNeonDotKernels, (getauxval(AT_HWCAP) & kDotProduct) != 0}, {&kNeonKernels, true}, {&kScalarKernels, true}};
+  static const IsaChoice choices[] = {{&kNeonDotKernels, (getauxval(AT_HWCAP) & kDotProduct) != 0},
+                                      {&kNeonKernels, true},
+                                      {&kScalarKernels, true}};
 #else
   static const IsaChoice choices[] = {{&kScalarKernels, true}};
 #endif

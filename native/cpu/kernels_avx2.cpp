@@ -55,7 +55,8 @@ float exact(const float* a, const float* b, uint32_t stride) {
   __m256d low = _mm256_setzero_pd(), high = _mm256_setzero_pd();
   for (uint32_t i = 0; i < stride; i += 8) {
     low = _mm256_fmadd_pd(_mm256_cvtps_pd(_mm_loadu_ps(a + i)), _mm256_cvtps_pd(_mm_loadu_ps(b + i)), low);
-    high = _mm256_fmadd_pd(_mm256_cvtps_pd(_mm_loadu_ps(a + i + 4)), _mm256_cvtps_pd(_mm_loadu_ps(b + i + 4)), high);
+    high = _mm256_fmadd_pd(_mm256_cvtps_pd(_mm_loadu_ps(a + i + 4)), _mm256_cvtps_pd(_mm_loadu_ps(b + i + 4)),
+                           high);
   }
   double lane[8];
   _mm256_storeu_pd(lane, low);

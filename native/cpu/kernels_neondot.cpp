@@ -1,5 +1,6 @@
-// Kernels for NEON with the dot product extension (Armv8.2): float32 as without, and codes by sdot, a register tile of
-// 16 rows × 5 queries (20 sums of 32 registers). sdot is signed: rows have their top bit flipped as they are loaded.
+// Kernels for NEON with the dot product extension (Armv8.2): float32 as without, and codes by sdot, a
+// register tile of 16 rows × 5 queries (20 sums of 32 registers). sdot is signed: rows have their top bit
+// flipped as they are loaded.
 #if defined(__aarch64__)
 #include <arm_neon.h>
 
@@ -35,7 +36,8 @@ inline uint32_t at_least_int(IVec a, IVec b) {
 }  // namespace
 
 extern const Kernels kNeonDotKernels;
-const Kernels kNeonDotKernels = {"neon-dotprod", kLanes, kVectors, scan, dots, exact, kCodeLimit, kCodeZero, scan_codes};
+const Kernels kNeonDotKernels = {"neon-dotprod", kLanes,     kVectors,  scan,      dots,
+                                 exact,          kCodeLimit, kCodeZero, scan_codes};
 
 }  // namespace pointsman
 #endif

@@ -1,16 +1,16 @@
 // The CPU backend: tiling, threads and selection, without intrinsics.
 //
-// Rows are taken in pages: 1024 rows with codes (see codes.hpp), or up to 256 without (the end of a block, or an instruction
-// set that has no kernel for codes). A page is scanned against a group of queries; the kernels hand back only
-// (row, query) pairs that may reach the query's k-th best; those are scored exactly and enter the query's TopK, which
-// raises the threshold. The score matrix never exists. Pages whose largest norm can't reach the threshold are skipped.
-// Dead rows and filters are a mask of each tile (codes) or a list of row pointers (float32), so that selective filters make
-// the search faster.
+// Rows are taken in pages: 1024 rows with codes (see codes.hpp), or up to 256 without (the end of a block, or
+// an instruction set that has no kernel for codes). A page is scanned against a group of queries; the kernels
+// hand back only (row, query) pairs that may reach the query's k-th best; those are scored exactly and enter
+// the query's TopK, which raises the threshold. The score matrix never exists. Pages whose largest norm can't
+// reach the threshold are skipped. Dead rows and filters are a mask of each tile (codes) or a list of row
+// pointers (float32), so that selective filters make the search faster.
 //
-// Work is cut into tasks of (query group × range of pages): large batches give each thread query groups of its own,
-// small ones split the pages, each thread then keeping a TopK of its own, merged at the end; threads share the best
-// k-th score found so far for each query. What a task finds depends on timing only in what it discards: the result is the
-// k best of a total order.
+// Work is cut into tasks of (query group × range of pages): large batches give each thread query groups of
+// its own, small ones split the pages, each thread then keeping a TopK of its own, merged at the end; threads
+// share the best k-th score found so far for each query. What a task finds depends on timing only in what it
+// discards: the result is the k best of a total order.
 #include <atomic>
 #include <cstring>
 #include <exception>
@@ -31,6 +31,10 @@ namespace {
 
 constexpr size_t kTasksPerThread = 4;
 constexpr size_t kPagesPerTask = 64;
+// What scoring one row exactly costs, in steps of one tile (64 rows × 4 dimensions of one query): it is
+// mostly waiting for the row from memory.
+constexpr uint32_t kExactSteps = 64;
+constexpr uint32_t kPrefixPause = 8;
 
 struct Page {
   const pointsman_block* block;
@@ -47,20 +51,30 @@ struct RowList {
   uint32_t handles[kPageRows];
 };
 
+// One way to look at a page of codes: whole vectors or prefixes, and the queries that it can still matter to.
+struct View {
+  const uint8_t* codes;
+  const CodePage* coded;
+  uint32_t steps;
+  bool prefix;
+  uint32_t active = 0;
+  uint32_t query[kGroupQueries];
+  const int8_t* query_codes[kGroupQueries];
+  int32_t thresholds[kGroupQueries];
+};
+
 // What one thread works with.
 struct Scratch {
-  explicit Scratch(size_t hits) : float_hits(new Hit[hits]), code_hits(new CodeHit[size_t{kTileRows} * kGroupQueries]) {}
-
-  RowList list;
-  std::unique_ptr<Hit[]> float_hits;
-  std::unique_ptr<CodeHit[]> code_hits;
-  float thresholds[kGroupQueries + kWidestPanel];
-  float scores[kPageRows + kRowTile];
+  // For pages of codes.
+  View view;
+  std::unique_ptr<CodeHit[]> hits{new CodeHit[size_t{kTileRows} * kGroupQueries]};
   uint64_t eligible[kCodePage / kTileRows];
-  // The queries that a page of codes can still matter to.
-  uint32_t active[kGroupQueries];
-  const int8_t* active_codes[kGroupQueries];
-  int32_t code_thresholds[kGroupQueries];
+  uint32_t prefix_pause = 0;  // pages to scan whole before the prefix is tried again
+  // For pages of float32 rows.
+  RowList list;
+  std::unique_ptr<Hit[]> row_hits{new Hit[size_t{kPageRows} * kWidestPanel]};
+  float thresholds[kWidestPanel];
+  float scores[kPageRows + kRowTile];
 };
 
 class Search {
@@ -90,16 +104,17 @@ class Search {
     const size_t groups = batch_.groups().size();
     // Many small ranges in order, so that all threads begin where the norms are largest.
     const bool split_pages = groups < threads * 2 && threads > 1;
-    const size_t parts = split_pages ? std::min(pages_.size(), std::max((threads * kTasksPerThread + groups - 1) / groups,
-                                                                        pages_.size() / kPagesPerTask))
-                                     : 1;
+    const size_t parts =
+        split_pages ? std::min(pages_.size(), std::max((threads * kTasksPerThread + groups - 1) / groups,
+                                                       pages_.size() / kPagesPerTask))
+                    : 1;
     tops_.resize(parts > 1 ? threads : 1);
     for (auto& tops : tops_) tops.assign(request_.query_count, TopK(request_.k));
     std::vector<std::unique_ptr<Scratch>> scratch(threads);
 
     auto& pool = ThreadPool::shared();
     pool.parallel_for(groups * parts, static_cast<unsigned>(threads), [&](size_t task, unsigned slot) {
-      if (!scratch[slot]) scratch[slot] = std::make_unique<Scratch>(size_t{kPageRows} * kWidestPanel);
+      if (!scratch[slot]) scratch[slot] = std::make_unique<Scratch>();
       const size_t group = task % groups, part = task / groups;
       scan(batch_.groups()[group], pages_.size() * part / parts, pages_.size() * (part + 1) / parts,
            tops_[parts > 1 ? slot : 0], *scratch[slot]);
@@ -112,7 +127,8 @@ class Search {
   }
 
  private:
-  void scan(const QueryGroup& group, size_t first_page, size_t end_page, std::vector<TopK>& tops, Scratch& scratch) {
+  void scan(const QueryGroup& group, size_t first_page, size_t end_page, std::vector<TopK>& tops,
+            Scratch& scratch) {
     for (size_t p = first_page; p < end_page; ++p) {
       if (request_.cancelled(request_.context)) throw Error(Code::ABORTED, "the search was aborted");
       if (pages_[p].codes != nullptr) {
@@ -125,8 +141,9 @@ class Search {
 
   // ---- selection, common to both kinds of page ----
 
-  // The score that a row must reach to matter to query q, and whether reaching it is enough: equal scores go to lower handles,
-  // so where a page has none that are lower, it is not (else a zero query would keep every row).
+  // The score that a row must reach to matter to query q, and whether reaching it is enough: equal scores go
+  // to lower handles, so where a page has none that are lower, it is not (else a zero query would keep every
+  // row).
   float reach(const TopK& top, uint32_t q, uint32_t min_handle, bool& strictly) const {
     const float own = top.threshold();
     const float others = shared_[q].load(std::memory_order_relaxed);
@@ -165,49 +182,78 @@ class Search {
     return any != 0;
   }
 
-  // The least sum of codes with which a row of this page matters to query q; INT32_MAX when none can.
-  int32_t code_threshold(const TopK& top, uint32_t q, const CodePage& page) const {
+  // The least sum of codes with which a row of this page matters to query q; INT32_MAX when none can. The
+  // bound is on the inner product of what was coded: the vectors, or their prefixes.
+  int32_t code_threshold(const TopK& top, uint32_t q, const CodedQuery& code, const CodePage& coded,
+                         const CodePage& page) const {
     bool strictly;
     const float tau = reach(top, q, page.min_handle, strictly);
-    const CodedQuery& code = batch_.code(q);
     if (tau == -INFINITY) return INT32_MIN;
     if (code.step == 0) return tau < 0 || (tau == 0 && !strictly) ? INT32_MIN : INT32_MAX;
     // Below tau by more than the rounding of a score to float32.
     const double wanted = tau - std::fabs(static_cast<double>(tau)) * 0x1p-23 - 0x1p-149;
-    if (code.norm * page.norm < wanted) return INT32_MAX;
-    const double hidden = (code.norm * page.error + code.error * page.hat) * (1 + 0x1p-30);
-    const double sum = (wanted - hidden) * code.inverse_step / page.scale + code.offset;
+    if (request_.query_norms[q] * static_cast<double>(page.norm) < wanted) return INT32_MAX;
+    const double hidden = (code.norm * coded.error + code.error * coded.hat) * (1 + 0x1p-30);
+    const double sum = (wanted - hidden) * code.inverse_step / coded.scale + code.offset;
     if (sum >= 0x1p30) return INT32_MAX;
     return sum <= -0x1p30 ? INT32_MIN : static_cast<int32_t>(std::floor(sum));
   }
 
-  void scan_codes(const QueryGroup& group, const Page& page, std::vector<TopK>& tops, Scratch& scratch) {
-    uint32_t active = 0;
-    for (uint32_t q = group.first; q < group.first + group.count; ++q) {
-      const int32_t threshold = code_threshold(tops[q], q, *page.codes);
-      scratch.active[active] = q;
-      scratch.active_codes[active] = batch_.codes(q);
-      scratch.code_thresholds[active] = threshold;
-      active += threshold != INT32_MAX;
-    }
-    if (active == 0 || !mask_rows(page, scratch.eligible)) return;
-
+  void open_view(View& view, bool prefix, const QueryGroup& group, const Page& page,
+                 const std::vector<TopK>& tops) const {
     const pointsman_block& block = *page.block;
-    const uint32_t steps = steps_of(request_.dimensions);
-    const size_t bytes = tile_bytes(request_.dimensions);
-    const uint8_t* tile = block.codes + page.first / kTileRows * bytes;
-    for (uint32_t t = 0; t < kCodePage / kTileRows; ++t, tile += bytes) {
+    const uint32_t components = prefix ? kPrefixComponents : request_.dimensions;
+    view.codes =
+        (prefix ? block.prefix_codes : block.codes) + page.first / kTileRows * tile_bytes(components);
+    view.coded = prefix ? &block.prefix_pages[page.first / kCodePage] : page.codes;
+    view.steps = steps_of(components);
+    view.prefix = prefix;
+    view.active = 0;
+    for (uint32_t q = group.first; q < group.first + group.count; ++q) {
+      const CodedQuery& code = prefix ? batch_.prefix(q) : batch_.code(q);
+      const int32_t threshold = code_threshold(tops[q], q, code, *view.coded, *page.codes);
+      view.query[view.active] = q;
+      view.query_codes[view.active] = prefix ? batch_.prefix_codes(q) : batch_.codes(q);
+      view.thresholds[view.active] = threshold;
+      view.active += threshold != INT32_MAX;
+    }
+  }
+
+  void scan_codes(const QueryGroup& group, const Page& page, std::vector<TopK>& tops, Scratch& scratch) {
+    const pointsman_block& block = *page.block;
+    bool prefix =
+        block.prefix_codes != nullptr && request_.query_prefixes != nullptr && scratch.prefix_pause == 0;
+    if (scratch.prefix_pause > 0) --scratch.prefix_pause;
+    View& view = scratch.view;
+    open_view(view, prefix, group, page, tops);
+    if (view.active == 0 || !mask_rows(page, scratch.eligible)) return;
+
+    const uint32_t whole_steps = steps_of(request_.dimensions);
+    for (uint32_t t = 0; t < kCodePage / kTileRows; ++t) {
       if (scratch.eligible[t] == 0) continue;
-      const uint32_t found = kernels_.scan_codes(tile, steps, scratch.eligible[t], scratch.active_codes, active,
-                                                 scratch.code_thresholds, scratch.code_hits.get());
+      const auto look = [&] {
+        return kernels_.scan_codes(view.codes + t * size_t{view.steps} * kTileRows * 4, view.steps,
+                                   scratch.eligible[t], view.query_codes, view.active, view.thresholds,
+                                   scratch.hits.get());
+      };
+      uint32_t found = look();
+      if (prefix && found * kExactSteps > view.active * (whole_steps - view.steps)) {
+        // Scoring what the prefix left would cost more than it saved: whole codes for the next pages.
+        prefix = false;
+        scratch.prefix_pause = kPrefixPause;
+        open_view(view, false, group, page, tops);
+        if (view.active == 0) return;
+        found = look();
+      }
       for (uint32_t i = 0; i < found; ++i) {
-        const CodeHit& hit = scratch.code_hits[i];
-        int32_t& threshold = scratch.code_thresholds[hit.query];
+        const CodeHit& hit = scratch.hits[i];
+        int32_t& threshold = view.thresholds[hit.query];
         if (hit.sum < threshold) continue;  // it has risen since
-        const uint32_t q = scratch.active[hit.query];
+        const uint32_t q = view.query[hit.query];
         const uint32_t row = page.first + t * kTileRows + hit.row;
         consider(tops[q], q, block.rows + size_t{row} * request_.stride, block.handles[row]);
-        threshold = code_threshold(tops[q], q, *page.codes);
+        threshold = code_threshold(tops[q], q, view.prefix ? batch_.prefix(q) : batch_.code(q), *view.coded,
+                                   *page.codes);
       }
     }
   }
@@ -238,7 +284,8 @@ class Search {
     bool strictly;
     const float tau = reach(top, q, list.min_handle, strictly);
     const double norm = request_.query_norms[q];
-    if (norm * list.max_norm < tau - std::fabs(static_cast<double>(tau)) * 0x1p-23 - 0x1p-149) return INFINITY;
+    if (norm * list.max_norm < tau - std::fabs(static_cast<double>(tau)) * 0x1p-23 - 0x1p-149)
+      return INFINITY;
     const float t = scan_threshold(tau, norm, list.max_norm, request_.dimensions);
     return strictly ? std::nextafter(t, INFINITY) : t;
   }
@@ -267,10 +314,10 @@ class Search {
         least = std::min(least, thresholds[q]);
       }
       if (least == INFINITY) continue;
-      const uint32_t found = kernels_.scan(list.rows, list.count, panel.values, panel.width, request_.dimensions,
-                                           thresholds, scratch.float_hits.get());
+      const uint32_t found = kernels_.scan(list.rows, list.count, panel.values, panel.width,
+                                           request_.dimensions, thresholds, scratch.row_hits.get());
       for (uint32_t i = 0; i < found; ++i) {
-        const Hit& hit = scratch.float_hits[i];
+        const Hit& hit = scratch.row_hits[i];
         if (hit.score < thresholds[hit.query]) continue;  // it has risen since
         const uint32_t q = panel.first + hit.query;
         consider(tops[q], q, list.rows[hit.row], list.handles[hit.row]);
@@ -321,4 +368,5 @@ int search(const pointsman_request* request, char* message, size_t capacity) {
 
 extern "C" const pointsman_backend pointsman_cpu_backend;
 const pointsman_backend pointsman_cpu_backend = {
-    POINTSMAN_BACKEND_ABI, "cpu", UINT32_MAX, UINT32_MAX, [](char*, size_t) { return 0; }, pointsman::search, nullptr};
+    POINTSMAN_BACKEND_ABI, "cpu",  UINT32_MAX, UINT32_MAX, [](char*, size_t) { return 0; },
+    pointsman::search,     nullptr};

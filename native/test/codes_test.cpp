@@ -1,5 +1,5 @@
-// The bound of the codes: whatever the rows look like, no row that could win is excluded, and on ordinary data few others
-// are kept. Results on adversarial rows are the oracle's, bit for bit.
+// The bound of the codes: whatever the rows look like, no row that could win is excluded, and on ordinary
+// data few others are kept. Results on adversarial rows are the oracle's, bit for bit.
 #include <doctest/doctest.h>
 
 #include <numeric>
@@ -28,7 +28,8 @@ std::vector<float> adversarial(const std::string& kind, uint32_t count) {
     } else if (kind == "constant rows") {
       std::fill_n(row, kDimensions, static_cast<float>(i % 7));
     } else if (kind == "equal up to one ulp") {
-      for (uint32_t j = 0; j < kDimensions; ++j) row[j] = std::nextafter(rows[j], random.uniform() < 0.5 ? 9.0f : -9.0f);
+      for (uint32_t j = 0; j < kDimensions; ++j)
+        row[j] = std::nextafter(rows[j], random.uniform() < 0.5 ? 9.0f : -9.0f);
     } else if (kind == "identical rows") {
       std::copy_n(rows.data(), kDimensions, row);
     } else if (kind == "an outlier component") {
@@ -46,8 +47,9 @@ std::vector<float> adversarial(const std::string& kind, uint32_t count) {
 }  // namespace
 
 TEST_CASE("the codes never hide more than the page says") {
-  for (const char* kind : {"ordinary", "one huge component", "denormals", "constant rows", "equal up to one ulp",
-                           "an outlier component", "very different size", "zeros among them"}) {
+  for (const char* kind :
+       {"ordinary", "one huge component", "denormals", "constant rows", "equal up to one ulp",
+        "an outlier component", "very different size", "zeros among them"}) {
     CAPTURE(kind);
     const uint32_t stride = stride_of(kDimensions);
     const auto rows = adversarial(kind, kCodePage);
@@ -58,7 +60,8 @@ TEST_CASE("the codes never hide more than the page says") {
       std::copy_n(rows.data() + i * kDimensions, kDimensions, padded.data() + i * stride);
     }
     std::vector<uint8_t> codes(page_bytes(kDimensions));
-    const CodePage page = encode_page(padded.data(), stride, kDimensions, norms.data(), handles.data(), codes.data());
+    const CodePage page =
+        encode_page(padded.data(), stride, kDimensions, norms.data(), handles.data(), codes.data());
     CHECK(page.scale > 0);
     CHECK(page.min_handle == 5);
     const auto queries = adversarial("ordinary", 3);
@@ -74,11 +77,13 @@ TEST_CASE("the codes never hide more than the page says") {
         for (uint32_t r = 0; r < kCodePage; ++r) {
           int64_t sum = 0;
           for (uint32_t j = 0; j < kDimensions; ++j) {
-            const size_t at = tile_bytes(kDimensions) * (r / kTileRows) + size_t{j / 4} * kTileRows * 4 + (r % kTileRows) * 4 + j % 4;
+            const size_t at = tile_bytes(kDimensions) * (r / kTileRows) + size_t{j / 4} * kTileRows * 4 +
+                              (r % kTileRows) * 4 + j % 4;
             sum += int64_t{query_codes[j]} * (int64_t{codes[at]} - 128);
           }
           double real = 0;
-          for (uint32_t j = 0; j < kDimensions; ++j) real += static_cast<double>(query[j]) * rows[r * kDimensions + j];
+          for (uint32_t j = 0; j < kDimensions; ++j)
+            real += static_cast<double>(query[j]) * rows[r * kDimensions + j];
           const double seen = code.step * page.scale * static_cast<double>(sum);
           const double hidden = query_norm * page.error + code.error * page.hat;
           wrong += std::fabs(real - seen) > hidden * (1 + 1e-9) + 1e-300;
@@ -91,8 +96,9 @@ TEST_CASE("the codes never hide more than the page says") {
 
 TEST_CASE("adversarial rows: the oracle's results") {
   const uint32_t count = at_most_rows(5000), k = 15;
-  for (const char* kind : {"one huge component", "denormals", "constant rows", "equal up to one ulp", "identical rows",
-                           "an outlier component", "very different size", "zeros among them"}) {
+  for (const char* kind :
+       {"one huge component", "denormals", "constant rows", "equal up to one ulp", "identical rows",
+        "an outlier component", "very different size", "zeros among them"}) {
     CAPTURE(kind);
     const auto rows = adversarial(kind, count);
     auto queries = adversarial("ordinary", 8);
@@ -106,7 +112,8 @@ TEST_CASE("adversarial rows: the oracle's results") {
       add(index, make_ids(0, count), rows);
       const auto result = index.search(queries, k, nullptr, 0, Cancel());
       for (uint32_t q = 0; q < 8; ++q) {
-        const auto expected = oracle(rows, count, kDimensions, queries.data() + q * kDimensions, k, [](uint32_t) { return true; });
+        const auto expected = oracle(rows, count, kDimensions, queries.data() + q * kDimensions, k,
+                                     [](uint32_t) { return true; });
         CHECK(difference(result, k, q, expected) == "");
       }
       unsetenv("POINTSMAN_ISA");
@@ -127,7 +134,8 @@ TEST_CASE("the code kernels sum exactly, whatever the codes") {
         // Extremes are where a kernel would saturate.
         for (auto& x : tile) x = random.uniform() < 0.5 ? 255 : static_cast<uint8_t>(random.below(256));
         for (auto& x : codes) {
-          x = static_cast<int8_t>(random.uniform() < 0.7 ? kernels.code_limit : static_cast<int>(random.below(3)) - 1);
+          x = static_cast<int8_t>(random.uniform() < 0.7 ? kernels.code_limit
+                                                         : static_cast<int>(random.below(3)) - 1);
           if (random.uniform() < 0.1) x = static_cast<int8_t>(-x);
         }
         std::vector<const int8_t*> queries;
@@ -135,8 +143,8 @@ TEST_CASE("the code kernels sum exactly, whatever the codes") {
         for (uint32_t q = 0; q < count; ++q) queries.push_back(codes.data() + size_t{q} * steps * 4);
         std::vector<CodeHit> hits(size_t{kTileRows} * count);
         const uint64_t eligible = random.next();
-        const uint32_t found =
-            kernels.scan_codes(tile.data(), steps, eligible, queries.data(), count, thresholds.data(), hits.data());
+        const uint32_t found = kernels.scan_codes(tile.data(), steps, eligible, queries.data(), count,
+                                                  thresholds.data(), hits.data());
         CHECK(found == static_cast<uint32_t>(__builtin_popcountll(eligible)) * count);
         int wrong = 0;
         for (uint32_t i = 0; i < found; ++i) {
@@ -150,7 +158,8 @@ TEST_CASE("the code kernels sum exactly, whatever the codes") {
         CHECK(wrong == 0);
         // A threshold lets through its own value and nothing below.
         std::vector<int32_t> at(count, hits.empty() || found == 0 ? 0 : hits[0].sum);
-        const uint32_t above = kernels.scan_codes(tile.data(), steps, ~uint64_t{0}, queries.data(), count, at.data(), hits.data());
+        const uint32_t above = kernels.scan_codes(tile.data(), steps, ~uint64_t{0}, queries.data(), count,
+                                                  at.data(), hits.data());
         for (uint32_t i = 0; i < above; ++i) wrong += hits[i].sum < at[0];
         CHECK(wrong == 0);
       }

@@ -1,4 +1,5 @@
-// Exactness: every result against the float64 oracle, bit for bit, on each instruction set that this machine has.
+// Exactness: every result against the float64 oracle, bit for bit, on each instruction set that this machine
+// has.
 #include <doctest/doctest.h>
 
 #include "pointsman/bound.hpp"
@@ -38,19 +39,34 @@ void check_case(const Case& c) {
 
 const Case kCases[] = {
     // kind, rows, dimensions, k, queries, threads: pairs of values, not the full grid
-    {Kind::kRandom, 0, 8, 10, 3, 2},          {Kind::kRandom, 1, 1, 1, 1, 1},
-    {Kind::kRandom, 9, 3, 10, 5, 2},          {Kind::kRandom, 1000, 31, 10, 17, 2},
-    {Kind::kRandom, 2000, 32, 100, 49, 1},    {Kind::kRandom, 100000, 96, 10, 3, 2},
-    {Kind::kRandom, 20000, 128, 1000, 100, 2}, {Kind::kRandom, 3000, 200, 7, 200, 2},
-    {Kind::kRandom, 700, 768, 1, 33, 2},      {Kind::kRandom, 600, 1024, 300, 4, 1},
-    {Kind::kClustered, 5000, 128, 10, 50, 2}, {Kind::kClustered, 2000, 1, 1000, 2, 2},
-    {Kind::kClustered, 40000, 32, 10, 1, 2},  {Kind::kTies, 3000, 31, 100, 20, 2},
-    {Kind::kTies, 100000, 8, 1000, 2, 2},     {Kind::kTies, 500, 200, 10, 64, 1},
-    {Kind::kZeros, 4000, 96, 1000, 5, 2},     {Kind::kZeros, 1000, 3, 10, 1, 1},
-    {Kind::kTiny, 2000, 128, 10, 20, 2},      {Kind::kTiny, 300, 1, 200, 3, 1},
-    {Kind::kHuge, 2000, 128, 10, 20, 2},      {Kind::kHuge, 300, 31, 20, 3, 1},
-    {Kind::kMixedNorms, 5000, 96, 10, 40, 2}, {Kind::kMixedNorms, 5000, 200, 100, 1, 2},
+    {Kind::kRandom, 0, 8, 10, 3, 2},
+    {Kind::kRandom, 1, 1, 1, 1, 1},
+    {Kind::kRandom, 9, 3, 10, 5, 2},
+    {Kind::kRandom, 1000, 31, 10, 17, 2},
+    {Kind::kRandom, 2000, 32, 100, 49, 1},
+    {Kind::kRandom, 100000, 96, 10, 3, 2},
+    {Kind::kRandom, 20000, 128, 1000, 100, 2},
+    {Kind::kRandom, 3000, 200, 7, 200, 2},
+    {Kind::kRandom, 700, 768, 1, 33, 2},
+    {Kind::kRandom, 600, 1024, 300, 4, 1},
+    {Kind::kClustered, 5000, 128, 10, 50, 2},
+    {Kind::kClustered, 2000, 1, 1000, 2, 2},
+    {Kind::kClustered, 40000, 32, 10, 1, 2},
+    {Kind::kTies, 3000, 31, 100, 20, 2},
+    {Kind::kTies, 100000, 8, 1000, 2, 2},
+    {Kind::kTies, 500, 200, 10, 64, 1},
+    {Kind::kZeros, 4000, 96, 1000, 5, 2},
+    {Kind::kZeros, 1000, 3, 10, 1, 1},
+    {Kind::kTiny, 2000, 128, 10, 20, 2},
+    {Kind::kTiny, 300, 1, 200, 3, 1},
+    {Kind::kHuge, 2000, 128, 10, 20, 2},
+    {Kind::kHuge, 300, 31, 20, 3, 1},
+    {Kind::kMixedNorms, 5000, 96, 10, 40, 2},
+    {Kind::kMixedNorms, 5000, 200, 100, 1, 2},
     {Kind::kRandom, 4095, 16, 4096, 6, 2},
+    // Enough rows of low rank for a prefix to be learned.
+    {Kind::kClustered, 40000, 96, 10, 30, 2},
+    {Kind::kTies, 40000, 50, 100, 3, 2},
 };
 
 struct ForcedIsa {
@@ -86,7 +102,8 @@ TEST_CASE("one answer for every batch size and thread count") {
     for (const uint32_t batch : {1u, 3u, 16u, 47u, 130u}) {
       for (uint32_t first = 0; first < count; first += batch) {
         const uint32_t take = std::min(batch, count - first);
-        const std::span<const float> part(queries.data() + size_t{first} * dimensions, size_t{take} * dimensions);
+        const std::span<const float> part(queries.data() + size_t{first} * dimensions,
+                                          size_t{take} * dimensions);
         const auto result = index.search(part, k, nullptr, threads, Cancel());
         CHECK(std::equal(result.handles.begin(), result.handles.end(), whole.handles.begin() + first * k));
         CHECK(std::equal(result.scores.begin(), result.scores.end(), whole.scores.begin() + first * k));
@@ -112,7 +129,9 @@ TEST_CASE("filters: the same as an oracle that leaves the others out") {
         const auto queries = make_rows(Kind::kRandom, count, dimensions, 12);
         const auto result = index.search(queries, 10, &filter, 0, Cancel());
         for (uint32_t q = 0; q < count; ++q) {
-          CHECK(difference(result, 10, q, oracle(data, rows, dimensions, queries.data() + q * dimensions, 10, eligible)) == "");
+          CHECK(difference(result, 10, q,
+                           oracle(data, rows, dimensions, queries.data() + q * dimensions, 10, eligible)) ==
+                "");
         }
       }
     }
@@ -138,7 +157,8 @@ TEST_CASE("ties go to lower handles wherever their rows lie") {
     const std::span<const float> part(queries.data(), size_t{count} * dimensions);
     const auto result = index.search(part, k, nullptr, 0, Cancel());
     for (uint32_t q = 0; q < count; ++q) {
-      const auto expected = oracle(data, rows, dimensions, queries.data() + q * dimensions, k, [](uint32_t) { return true; });
+      const auto expected =
+          oracle(data, rows, dimensions, queries.data() + q * dimensions, k, [](uint32_t) { return true; });
       CHECK(difference(result, k, q, expected) == "");
     }
   }
@@ -172,8 +192,10 @@ TEST_CASE("wrong arguments are refused with their code") {
   CHECK(code_of([&] { index.search(one, 4097, nullptr, 0, cancel); }) == "BAD_K");
   CHECK(code_of([&] { index.search(std::vector<float>(5), 1, nullptr, 0, cancel); }) == "WRONG_SHAPE");
   CHECK(code_of([&] { index.search(std::vector<float>(4, NAN), 1, nullptr, 0, cancel); }) == "NOT_FINITE");
-  CHECK(code_of([&] { index.search(std::vector<float>(4, -INFINITY), 1, nullptr, 0, cancel); }) == "NOT_FINITE");
-  CHECK(code_of([&] { index.search(std::vector<float>(4, 3e38f), 1, nullptr, 0, cancel); }) == "NORM_TOO_LARGE");
+  CHECK(code_of([&] { index.search(std::vector<float>(4, -INFINITY), 1, nullptr, 0, cancel); }) ==
+        "NOT_FINITE");
+  CHECK(code_of([&] { index.search(std::vector<float>(4, 3e38f), 1, nullptr, 0, cancel); }) ==
+        "NORM_TOO_LARGE");
   CHECK(code_of([] { Index bad(0, 1, "cpu"); }) == "BAD_DIMENSIONS");
   CHECK(code_of([] { Index bad(4097, 1, "cpu"); }) == "BAD_DIMENSIONS");
   CHECK(code_of([] { Index bad(4, 1, "cuda"); }) == "BACKEND_UNAVAILABLE");

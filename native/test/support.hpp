@@ -53,7 +53,9 @@ inline std::vector<float> make_rows(Kind kind, uint32_t count, uint32_t dimensio
         case Kind::kTies: row[j] = centre[j]; break;  // sixteen distinct rows
         case Kind::kZeros: row[j] = i % 3 == 0 ? 0.0f : (i % 3 == 1 ? -0.0f : random.normal()); break;
         case Kind::kTiny: row[j] = 1e-40f * random.normal(); break;
-        case Kind::kHuge: row[j] = 5e18f / std::sqrt(static_cast<float>(dimensions)) * (random.uniform() < 0.5 ? -1 : 1); break;
+        case Kind::kHuge:
+          row[j] = 5e18f / std::sqrt(static_cast<float>(dimensions)) * (random.uniform() < 0.5 ? -1 : 1);
+          break;
         case Kind::kMixedNorms: row[j] = static_cast<float>(spread * random.normal()); break;
       }
     }
@@ -67,7 +69,9 @@ inline std::vector<std::string> make_ids(uint32_t first, uint32_t count) {
   return ids;
 }
 
-inline std::vector<std::string_view> views(const std::vector<std::string>& ids) { return {ids.begin(), ids.end()}; }
+inline std::vector<std::string_view> views(const std::vector<std::string>& ids) {
+  return {ids.begin(), ids.end()};
+}
 
 inline void add(Index& index, const std::vector<std::string>& ids, const std::vector<float>& rows) {
   index.upsert(views(ids), rows, Cancel(), {});
@@ -76,7 +80,8 @@ inline void add(Index& index, const std::vector<std::string>& ids, const std::ve
 // The promised score, written from its definition.
 inline float oracle_score(const float* a, const float* b, uint32_t dimensions) {
   double lane[8] = {};
-  for (uint32_t i = 0; i < dimensions; ++i) lane[i % 8] += static_cast<double>(a[i]) * static_cast<double>(b[i]);
+  for (uint32_t i = 0; i < dimensions; ++i)
+    lane[i % 8] += static_cast<double>(a[i]) * static_cast<double>(b[i]);
   const double s = ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
   const float score = static_cast<float>(s);
   return score == 0 ? 0.0f : score;
@@ -89,11 +94,12 @@ struct Expected {
 
 // The k best of rows 0…count−1 (handle = row) among those for which `eligible` is true.
 template <typename Eligible>
-std::vector<Expected> oracle(const std::vector<float>& rows, uint32_t count, uint32_t dimensions, const float* query,
-                             uint32_t k, const Eligible& eligible) {
+std::vector<Expected> oracle(const std::vector<float>& rows, uint32_t count, uint32_t dimensions,
+                             const float* query, uint32_t k, const Eligible& eligible) {
   std::vector<Expected> all;
   for (uint32_t i = 0; i < count; ++i) {
-    if (eligible(i)) all.push_back({oracle_score(rows.data() + size_t{i} * dimensions, query, dimensions), i});
+    if (eligible(i))
+      all.push_back({oracle_score(rows.data() + size_t{i} * dimensions, query, dimensions), i});
   }
   const auto before = [](const Expected& a, const Expected& b) {
     return a.score != b.score ? a.score > b.score : a.handle < b.handle;
@@ -105,7 +111,8 @@ std::vector<Expected> oracle(const std::vector<float>& rows, uint32_t count, uin
 }
 
 // Empty when query q's part of the result is what the oracle says, bit for bit; else what differs.
-inline std::string difference(const SearchResult& result, uint32_t k, uint32_t q, const std::vector<Expected>& expected) {
+inline std::string difference(const SearchResult& result, uint32_t k, uint32_t q,
+                              const std::vector<Expected>& expected) {
   if (result.counts[q] != expected.size()) {
     return "count " + std::to_string(result.counts[q]) + " for " + std::to_string(expected.size());
   }
@@ -114,9 +121,10 @@ inline std::string difference(const SearchResult& result, uint32_t k, uint32_t q
     const uint32_t handle = result.handles[size_t{q} * k + i];
     const bool beyond = i >= expected.size();
     const float wanted = beyond ? -INFINITY : expected[i].score;
-    if (handle != (beyond ? 0 : expected[i].handle) || score != wanted || std::signbit(score) != std::signbit(wanted)) {
-      return "query " + std::to_string(q) + " rank " + std::to_string(i) + ": handle " + std::to_string(handle) +
-             " score " + std::to_string(score);
+    if (handle != (beyond ? 0 : expected[i].handle) || score != wanted ||
+        std::signbit(score) != std::signbit(wanted)) {
+      return "query " + std::to_string(q) + " rank " + std::to_string(i) + ": handle " +
+             std::to_string(handle) + " score " + std::to_string(score);
     }
   }
   return "";

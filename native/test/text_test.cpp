@@ -11,7 +11,8 @@ using namespace pointsman::text;
 
 namespace {
 
-Rows features_of(const std::vector<std::string>& messages, std::span<const float> idf = {}, unsigned threads = 1) {
+Rows features_of(const std::vector<std::string>& messages, std::span<const float> idf = {},
+                 unsigned threads = 1) {
   std::string bytes;
   std::vector<uint32_t> ends, conversations, capitals(messages.size(), 0);
   for (const auto& m : messages) {
@@ -20,7 +21,11 @@ Rows features_of(const std::vector<std::string>& messages, std::span<const float
     conversations.push_back(static_cast<uint32_t>(ends.size()));
   }
   const std::vector<float> weights(messages.size(), 1.0f);
-  return features({{reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, ends, conversations, weights, capitals},
+  return features({{reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()},
+                   ends,
+                   conversations,
+                   weights,
+                   capitals},
                   idf, threads, Cancel(), {});
 }
 

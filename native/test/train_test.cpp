@@ -64,13 +64,15 @@ TEST_CASE("eigenvectors rebuild the matrix") {
     if (i > 0) CHECK(eigen.values[i] <= eigen.values[i - 1]);
     for (size_t j = 0; j < n; ++j) {
       double sum = 0;
-      for (size_t k = 0; k < n; ++k) sum += eigen.vectors[i * n + k] * eigen.values[k] * eigen.vectors[j * n + k];
+      for (size_t k = 0; k < n; ++k)
+        sum += eigen.vectors[i * n + k] * eigen.values[k] * eigen.vectors[j * n + k];
       CHECK(sum == doctest::Approx(a[i * n + j]).epsilon(1e-9));
     }
   }
 }
 
-TEST_CASE("the spectral basis is orthonormal, diagonalises X Xᵀ, and has the same bits on every thread count") {
+TEST_CASE(
+    "the spectral basis is orthonormal, diagonalises X Xᵀ, and has the same bits on every thread count") {
   std::vector<uint32_t> starts{0}, columns;
   std::vector<float> values;
   for (uint32_t i = 0; i < 300; ++i) {
@@ -82,14 +84,18 @@ TEST_CASE("the spectral basis is orthonormal, diagonalises X Xᵀ, and has the s
   }
   const SparseRows rows{starts, columns, values, 40};
   rows.check();
-  const Spectrum basis = spectral_basis(rows, 10, 1, 1, Cancel(), {}), again = spectral_basis(rows, 10, 1, 5, Cancel(), {});
+  const Spectrum basis = spectral_basis(rows, 10, 1, 1, Cancel(), {}),
+                 again = spectral_basis(rows, 10, 1, 5, Cancel(), {});
   CHECK(basis.vectors == again.vectors);
   REQUIRE(basis.dimensions == 10);
-  const auto back = fold_projection(rows, basis.vectors, 10, [] {
-    std::vector<float> identity(100, 0.0f);
-    for (size_t i = 0; i < 10; ++i) identity[i * 11] = 1;
-    return identity;
-  }(), 10, 2, Cancel());
+  const auto back = fold_projection(
+      rows, basis.vectors, 10,
+      [] {
+        std::vector<float> identity(100, 0.0f);
+        for (size_t i = 0; i < 10; ++i) identity[i * 11] = 1;
+        return identity;
+      }(),
+      10, 2, Cancel());
   const auto image = project(rows, back, 10, 2, Cancel());  // X Xᵀ U
   for (size_t j = 0; j < 10; ++j) {
     double norm = 0, rest = 0;
@@ -111,7 +117,8 @@ TEST_CASE("full rank: a linear truth is found, biases alone miss it") {
 
 TEST_CASE("low rank: sparse outcomes of many outputs share what they know") {
   const Sample sample(3000, 8, 150, 2, 1);
-  const double low = held_out_error(sample, {2, {0.5}, 0.1, 0}), biases = held_out_error(sample, {0, {1}, 1, 0});
+  const double low = held_out_error(sample, {2, {0.5}, 0.1, 0}),
+               biases = held_out_error(sample, {0, {1}, 1, 0});
   CHECK(low < 0.15 * biases);
 }
 

@@ -45,10 +45,12 @@ TEST_CASE("a random history of writes: the index is what a map says") {
     std::sort(ids.begin(), ids.end());
     ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
     if (random.uniform() < 0.6) {
-      const auto rows = make_rows(Kind::kRandom, static_cast<uint32_t>(ids.size()), dimensions, random.next());
+      const auto rows =
+          make_rows(Kind::kRandom, static_cast<uint32_t>(ids.size()), dimensions, random.next());
       add(index, ids, rows);
       for (size_t i = 0; i < ids.size(); ++i) {
-        model[ids[i]] = {rows.begin() + static_cast<ptrdiff_t>(i * dimensions), rows.begin() + static_cast<ptrdiff_t>((i + 1) * dimensions)};
+        model[ids[i]] = {rows.begin() + static_cast<ptrdiff_t>(i * dimensions),
+                         rows.begin() + static_cast<ptrdiff_t>((i + 1) * dimensions)};
         const uint32_t handle = index.handle_of(ids[i]);
         if (const auto known = handles.find(ids[i]); known != handles.end()) {
           CHECK(handle == known->second);
@@ -76,15 +78,15 @@ TEST_CASE("a random history of writes: the index is what a map says") {
       CHECK(index.id_of(handles[id]) == id);
       expected.push_back({oracle_score(row.data(), query.data(), dimensions), handles[id]});
     }
-    std::sort(expected.begin(), expected.end(), [](auto& a, auto& b) {
-      return a.score != b.score ? a.score > b.score : a.handle < b.handle;
-    });
+    std::sort(expected.begin(), expected.end(),
+              [](auto& a, auto& b) { return a.score != b.score ? a.score > b.score : a.handle < b.handle; });
     if (expected.size() > k) expected.resize(k);
     CHECK(difference(index.search(query, k, nullptr, 0, Cancel()), k, 0, expected) == "");
   }
   // Updating the same few rows for long must not fill memory with dead ones.
   const auto few = make_ids(0, 10);
-  for (int i = 0; i < 2000; ++i) add(index, few, make_rows(Kind::kRandom, 10, dimensions, static_cast<uint64_t>(i)));
+  for (int i = 0; i < 2000; ++i)
+    add(index, few, make_rows(Kind::kRandom, 10, dimensions, static_cast<uint64_t>(i)));
   CHECK(index.stats().dead_rows < 20000);
 }
 
@@ -176,10 +178,13 @@ TEST_CASE("snapshots: what was saved comes back, what was altered is refused") {
   for (int i = 0; i < 60; ++i) {
     std::string altered = bytes;
     // The header's first bytes are the magic and the format; the rest of its page is padding nobody reads.
-    size_t at = i < 20 ? 12 + random.below(100) : 4096 + static_cast<size_t>(random.uniform() * static_cast<double>(bytes.size() - 4096));
+    size_t at = i < 20
+                    ? 12 + random.below(100)
+                    : 4096 + static_cast<size_t>(random.uniform() * static_cast<double>(bytes.size() - 4096));
     altered[at] = static_cast<char>(altered[at] ^ (1 << random.below(8)));
     CHECK(refused(altered) == "FILE_CORRUPT");
-    CHECK(refused(bytes.substr(0, static_cast<size_t>(random.uniform() * static_cast<double>(bytes.size())))) == "FILE_CORRUPT");
+    CHECK(refused(bytes.substr(0, static_cast<size_t>(random.uniform() *
+                                                      static_cast<double>(bytes.size())))) == "FILE_CORRUPT");
   }
   CHECK(refused("") == "FILE_CORRUPT");
   CHECK(refused(bytes + "x") == "FILE_CORRUPT");
@@ -187,6 +192,34 @@ TEST_CASE("snapshots: what was saved comes back, what was altered is refused") {
   CHECK(code_of([] { Index::open("/nowhere/at/all", 1, "cpu", true, Cancel(), {}); }) == "FILE_IO");
   CHECK(code_of([&] { index.save("/nowhere/at/all", Cancel(), {}); }) == "FILE_IO");
   std::filesystem::remove(path);
+}
+
+TEST_CASE("the prefix: learned once it pays, kept up to date by writes") {
+  const uint32_t dimensions = 64, count = 36000;
+  if (at_most_rows(count) < count) return;  // too few rows to learn one
+  Index index(dimensions, 2, "cpu");
+  auto data = make_rows(Kind::kClustered, count, dimensions, 51);
+  // Loaded in parts: the blocks of the first come before there is a prefix.
+  for (uint32_t first = 0; first < count; first += 9000) {
+    CHECK(index.stats().pruning == "norms");
+    const auto begin = data.begin() + static_cast<ptrdiff_t>(first) * dimensions;
+    const auto ids = make_ids(first, 9000);
+    add(index, ids, {begin, begin + 9000 * dimensions});
+  }
+  CHECK(index.stats().pruning == "norms, prefix of 24 components");
+  const auto other = make_rows(Kind::kRandom, 3000, dimensions, 52);  // unlike what it was learned from
+  add(index, make_ids(500, 3000), other);
+  std::copy(other.begin(), other.end(), data.begin() + 500 * dimensions);
+  const auto queries = make_rows(Kind::kClustered, 12, dimensions, 53);
+  const auto result = index.search(queries, 10, nullptr, 0, Cancel());
+  for (uint32_t q = 0; q < 12; ++q) {
+    const auto expected =
+        oracle(data, count, dimensions, queries.data() + q * dimensions, 10, [](uint32_t) { return true; });
+    CHECK(difference(result, 10, q, expected) == "");
+  }
+  Index plain(dimensions, 2, "cpu");
+  add(plain, make_ids(0, count), make_rows(Kind::kRandom, count, dimensions, 54));
+  CHECK(plain.stats().pruning == "norms");  // no direction carries more than another
 }
 
 TEST_CASE("an empty index saves and opens") {
@@ -208,10 +241,13 @@ TEST_CASE("the pool: every index once, exceptions come back, loops nest") {
     ++seen[i];
   });
   for (auto& n : seen) CHECK(n == 1);
-  CHECK_THROWS_AS(pool.parallel_for(100, 4, [](size_t i, unsigned) {
-    if (i == 50) throw Error(Code::INTERNAL, "fifty");
-  }), Error);
+  CHECK_THROWS_AS(pool.parallel_for(100, 4,
+                                    [](size_t i, unsigned) {
+                                      if (i == 50) throw Error(Code::INTERNAL, "fifty");
+                                    }),
+                  Error);
   std::atomic<int> total{0};
-  pool.parallel_for(8, 4, [&](size_t, unsigned) { pool.parallel_for(8, 4, [&](size_t, unsigned) { ++total; }); });
+  pool.parallel_for(8, 4,
+                    [&](size_t, unsigned) { pool.parallel_for(8, 4, [&](size_t, unsigned) { ++total; }); });
   CHECK(total == 64);
 }

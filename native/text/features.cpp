@@ -43,8 +43,8 @@ class Extractor {
 
  private:
   struct Shape {
-    size_t messages = 0, characters = 0, digits = 0, numbers = 0, symbols = 0, capitals = 0, foreign = 0, lines = 0,
-           questions = 0;
+    size_t messages = 0, characters = 0, digits = 0, numbers = 0, symbols = 0, capitals = 0, foreign = 0,
+           lines = 0, questions = 0;
     uint64_t first_word = 0;
     char32_t last = 0;
   };
@@ -89,7 +89,8 @@ class Extractor {
       offsets_.push_back(padded_.size());
       for (size_t length = 3; length <= 5; ++length) {
         for (size_t from = 0; from + length < offsets_.size(); ++from) {
-          const uint64_t gram = hash64(padded_.data() + offsets_[from], offsets_[from + length] - offsets_[from], kCharSeed);
+          const uint64_t gram =
+              hash64(padded_.data() + offsets_[from], offsets_[from + length] - offsets_[from], kCharSeed);
           entries_.push_back({kWords + static_cast<uint32_t>(gram % kChars), weight});
         }
       }
@@ -143,7 +144,8 @@ class Extractor {
     add(11, size(shape_.messages, 1));
   }
 
-  // Adds up equal columns (in the order of the text, so that the sums' bits are fixed), damps, weighs, normalises.
+  // Adds up equal columns (in the order of the text, so that the sums' bits are fixed), damps, weighs,
+  // normalises.
   void write(std::span<const float> idf, Rows& out) {
     keys_.resize(entries_.size());
     for (size_t i = 0; i < keys_.size(); ++i) keys_[i] = uint64_t{entries_[i].column} << 32 | i;
@@ -153,7 +155,8 @@ class Extractor {
     for (size_t i = 0; i < keys_.size();) {
       const auto column = static_cast<uint32_t>(keys_[i] >> 32);
       float count = 0;
-      for (; i < keys_.size() && keys_[i] >> 32 == column; ++i) count += entries_[static_cast<uint32_t>(keys_[i])].weight;
+      for (; i < keys_.size() && keys_[i] >> 32 == column; ++i)
+        count += entries_[static_cast<uint32_t>(keys_[i])].weight;
       if (count <= 0) continue;
       const int part = part_of(column);
       double value = part == 2 ? 1 : std::log1p(1.718281828459045 * count);
@@ -165,13 +168,16 @@ class Extractor {
     if (!idf.empty()) {
       const int parts = (squares[0] > 0) + (squares[1] > 0) + (squares[2] > 0);
       for (size_t i = row_begin; i < out.values.size(); ++i) {
-        out.values[i] = static_cast<float>(out.values[i] / std::sqrt(squares[part_of(out.columns[i])] * parts));
+        out.values[i] =
+            static_cast<float>(out.values[i] / std::sqrt(squares[part_of(out.columns[i])] * parts));
       }
     }
     out.starts.push_back(static_cast<uint32_t>(out.values.size()));
   }
 
-  static int part_of(uint32_t column) noexcept { return column < kWords ? 0 : column < kWords + kChars ? 1 : 2; }
+  static int part_of(uint32_t column) noexcept {
+    return column < kWords ? 0 : column < kWords + kChars ? 1 : 2;
+  }
 
   std::vector<Character> characters_;
   std::vector<Entry> entries_;
@@ -187,7 +193,8 @@ void check_ends(std::span<const uint32_t> ends, size_t length, const char* name)
     if (end < previous) throw Error(Code::WRONG_SHAPE, std::string(name) + " must rise");
     previous = end;
   }
-  if (previous != length) throw Error(Code::WRONG_SHAPE, std::string(name) + " must end at the length of what they divide");
+  if (previous != length)
+    throw Error(Code::WRONG_SHAPE, std::string(name) + " must end at the length of what they divide");
 }
 
 }  // namespace
@@ -199,7 +206,8 @@ Rows features(const Conversations& in, std::span<const float> idf, unsigned thre
   if (in.weights.size() != in.message_ends.size() || in.capitals.size() != in.message_ends.size()) {
     throw Error(Code::WRONG_SHAPE, "there must be one weight and one count of capitals for each message");
   }
-  if (!idf.empty() && idf.size() != kColumns) throw Error(Code::WRONG_SHAPE, "idf must have one entry for each column");
+  if (!idf.empty() && idf.size() != kColumns)
+    throw Error(Code::WRONG_SHAPE, "idf must have one entry for each column");
   for (const float weight : in.weights) {
     if (!(weight >= 0 && weight <= 1e6f)) throw Error(Code::BAD_ARGUMENT, "weights must be from 0 to 1e6");
   }
@@ -212,7 +220,8 @@ Rows features(const Conversations& in, std::span<const float> idf, unsigned thre
     cancel.check();
     const size_t end = std::min(count, (block + 1) * kBlock);
     for (size_t c = block * kBlock; c < end; ++c) {
-      extractors[slot].extract(in, c == 0 ? 0 : in.conversation_ends[c - 1], in.conversation_ends[c], idf, parts[block]);
+      extractors[slot].extract(in, c == 0 ? 0 : in.conversation_ends[c - 1], in.conversation_ends[c], idf,
+                               parts[block]);
     }
     if (progress) progress(done.fetch_add(1) + 1, blocks);
   });
@@ -220,7 +229,8 @@ Rows features(const Conversations& in, std::span<const float> idf, unsigned thre
   Rows out;
   size_t entries = 0;
   for (const Rows& part : parts) entries += part.values.size();
-  if (entries > UINT32_MAX) throw Error(Code::OUT_OF_MEMORY, "the conversations have more than 2^32 - 1 features together");
+  if (entries > UINT32_MAX)
+    throw Error(Code::OUT_OF_MEMORY, "the conversations have more than 2^32 - 1 features together");
   out.starts.reserve(count + 1);
   out.columns.reserve(entries);
   out.values.reserve(entries);

@@ -6,9 +6,10 @@
 //   shape   how the text looks: lengths, shares of digits, symbols, capitals, first word, last character
 //                                                                         columns [kWords + kChars, kColumns)
 //
-// A feature's value is log(1 + (e - 1)·tf)·idf, with tf the sum over messages of weight × count (role and recency
-// are the caller's weights) and idf = sqrt(log((1 + n)/(1 + df)) + 1); shape features count once and have no idf.
-// The square root halves the exponent of the usual idf: rare n-grams tell which prompt it is, not who answers it well.
+// A feature's value is log(1 + (e - 1)·tf)·idf, with tf the sum over messages of weight × count (role and
+// recency are the caller's weights) and idf = sqrt(log((1 + n)/(1 + df)) + 1); shape features count once and
+// have no idf. The square root halves the exponent of the usual idf: rare n-grams tell which prompt it is,
+// not who answers it well.
 #pragma once
 
 #include <cstdint>
@@ -40,8 +41,9 @@ struct Rows {
   size_t count() const noexcept { return starts.size() - 1; }
 };
 
-// Throws WRONG_SHAPE where the parts do not fit, OUT_OF_MEMORY past 2^32 - 1 entries. `idf` is empty (then all
-// values are damped counts, for `inverse_frequencies`) or has kColumns entries (then rows are weighed and normalised).
+// Throws WRONG_SHAPE where the parts do not fit, OUT_OF_MEMORY past 2^32 - 1 entries. `idf` is empty (then
+// all values are damped counts, for `inverse_frequencies`) or has kColumns entries (then rows are weighed and
+// normalised).
 Rows features(const Conversations& in, std::span<const float> idf, unsigned threads, const Cancel& cancel,
               const Progress& progress);
 

@@ -24,7 +24,8 @@ struct Character {
 };
 
 // The characters of UTF-8 bytes, with one more at the end (code 0) that marks where the text ends. Every byte
-// that is no part of a valid sequence (overlong forms and surrogates too) becomes one U+FFFD. `out` is overwritten.
+// that is no part of a valid sequence (overlong forms and surrogates too) becomes one U+FFFD. `out` is
+// overwritten.
 void decode(std::string_view bytes, std::vector<Character>& out);
 
 }  // namespace pointsman::text

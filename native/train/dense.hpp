@@ -1,4 +1,5 @@
-// Small dense linear algebra in float64, single-threaded and therefore bit-stable. Matrices are square, row-major.
+// Small dense linear algebra in float64, single-threaded and therefore bit-stable. Matrices are square,
+// row-major.
 #pragma once
 
 #include <cstddef>
@@ -7,9 +8,9 @@
 
 namespace pointsman::train {
 
-// Eigenvalues (falling) and eigenvectors of a symmetric n × n matrix; column j of `vectors` belongs to `values[j]`.
-// Householder tridiagonalisation, then implicit QL (the EISPACK routines tred2 and tql2). Throws INTERNAL if QL
-// does not converge.
+// Eigenvalues (falling) and eigenvectors of a symmetric n × n matrix; column j of `vectors` belongs to
+// `values[j]`. Householder tridiagonalisation, then implicit QL (the EISPACK routines tred2 and tql2). Throws
+// INTERNAL if QL does not converge.
 struct Eigen {
   std::vector<double> values;
   std::vector<double> vectors;

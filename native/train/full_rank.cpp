@@ -11,9 +11,10 @@ namespace {
 size_t same_rows_end(const Residuals& r, size_t first) {
   const auto begin = r.row.begin();
   size_t end = first + 1;
-  while (end + 1 < r.starts.size() &&
-         std::equal(begin + static_cast<std::ptrdiff_t>(r.starts[first]), begin + static_cast<std::ptrdiff_t>(r.starts[first + 1]),
-                    begin + static_cast<std::ptrdiff_t>(r.starts[end]), begin + static_cast<std::ptrdiff_t>(r.starts[end + 1]))) {
+  while (end + 1 < r.starts.size() && std::equal(begin + static_cast<std::ptrdiff_t>(r.starts[first]),
+                                                 begin + static_cast<std::ptrdiff_t>(r.starts[first + 1]),
+                                                 begin + static_cast<std::ptrdiff_t>(r.starts[end]),
+                                                 begin + static_cast<std::ptrdiff_t>(r.starts[end + 1]))) {
     ++end;
   }
   return end;
@@ -36,7 +37,8 @@ std::vector<Factors> fit_full(const Coordinates& z, const Residuals& residuals, 
   for (size_t first = 0; first < outputs;) {
     const size_t end = same_rows_end(residuals, first);
     std::vector<float> weight(z.rows, 0.0f);
-    for (size_t e = residuals.starts[first]; e < residuals.starts[first + 1]; ++e) weight[residuals.row[e]] += 1;
+    for (size_t e = residuals.starts[first]; e < residuals.starts[first + 1]; ++e)
+      weight[residuals.row[e]] += 1;
     const std::vector<double> matrix = gram(z, weight, threads, cancel);
     std::vector<std::vector<double>> factors(models.size());
     ThreadPool::shared().parallel_for(models.size(), threads, [&](size_t m, unsigned) {

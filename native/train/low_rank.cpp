@@ -9,18 +9,26 @@
 namespace pointsman::train {
 namespace {
 
-constexpr int kSweeps = 3, kSteps = 40;
-constexpr double kTolerance = 1e-8;  // of the squared gradient, against the first
+constexpr int kSweeps = 2, kSteps = 15;
+constexpr double kTolerance = 1e-6;  // of the squared gradient, against the first
 constexpr size_t kOwn = 64;          // rows or outputs of one task
 
 using Matrix = std::vector<double>;  // row-major
 
 class Alternation {
  public:
-  Alternation(const Coordinates& z, const Residuals& r, const Settings& settings, double penalty, unsigned threads,
-              const Cancel& cancel)
-      : z_(z), r_(r), q_(z.dimensions), p_(settings.rank), shrinkage_(settings.shrinkage), ridge_(penalty * penalty),
-        threads_(threads), cancel_(cancel), outputs_(r.bias.size()), weight_(z.rows, 0.0f) {
+  Alternation(const Coordinates& z, const Residuals& r, const Settings& settings, double penalty,
+              unsigned threads, const Cancel& cancel)
+      : z_(z),
+        r_(r),
+        q_(z.dimensions),
+        p_(settings.rank),
+        shrinkage_(settings.shrinkage),
+        ridge_(penalty * penalty),
+        threads_(threads),
+        cancel_(cancel),
+        outputs_(r.bias.size()),
+        weight_(z.rows, 0.0f) {
     for (const uint32_t row : r.row) ++weight_[row];
     for (const float w : weight_) observed_rows_ += w > 0;
     by_row();
@@ -60,7 +68,8 @@ class Alternation {
     }
   }
 
-  // With G + l² = L Lᵀ over the observed rows: R = L⁻ᵀ times the leading eigenvectors of Σ_o s_o s_oᵀ, s_o = L⁻¹ Zᵀ t_o.
+  // With G + l² = L Lᵀ over the observed rows: R = L⁻ᵀ times the leading eigenvectors of Σ_o s_o s_oᵀ, s_o =
+  // L⁻¹ Zᵀ t_o.
   void start() {
     const Matrix factor = ridge_factor(gram(z_, weight_, threads_, cancel_), q_, ridge_);
     Matrix s(outputs_ * q_, 0.0);
@@ -136,11 +145,13 @@ class Alternation {
     });
   }
 
-  // Replaces φ by L⁻¹φ with L Lᵀ = Σ_outcomes φφᵀ / rows, so that a row tells of each dimension one unit on average.
+  // Replaces φ by L⁻¹φ with L Lᵀ = Σ_outcomes φφᵀ / rows, so that a row tells of each dimension one unit on
+  // average.
   void whiten_vectors() {
     Matrix matrix(p_ * p_, 0.0);
     for (size_t o = 0; o < outputs_; ++o) {
-      const double count = static_cast<double>(r_.starts[o + 1] - r_.starts[o]) / std::max(1.0, observed_rows_);
+      const double count =
+          static_cast<double>(r_.starts[o + 1] - r_.starts[o]) / std::max(1.0, observed_rows_);
       const double* v = &vectors_[o * p_];
       for (size_t a = 0; a < p_; ++a) {
         for (size_t b = 0; b <= a; ++b) matrix[a * p_ + b] += count * v[a] * v[b];
@@ -207,16 +218,18 @@ class Alternation {
     Matrix g(z_.rows * p_, 0.0), out(q_ * p_, 0.0);
     over(z_.rows, [&](size_t i) { of(i, &g[i * p_]); });
     constexpr size_t kDimensions = 16;  // of one task
-    ThreadPool::shared().parallel_for((q_ + kDimensions - 1) / kDimensions, threads_, [&](size_t task, unsigned) {
-      const size_t end = std::min(q_, (task + 1) * kDimensions);
-      for (size_t i = 0; i < z_.rows; ++i) {
-        if (weight_[i] == 0) continue;
-        for (size_t k = task * kDimensions; k < end; ++k) {
-          const double zk = z_.values[i * q_ + k];
-          for (size_t j = 0; j < p_; ++j) out[k * p_ + j] += zk * g[i * p_ + j];
-        }
-      }
-    });
+    ThreadPool::shared().parallel_for((q_ + kDimensions - 1) / kDimensions, threads_,
+                                      [&](size_t task, unsigned) {
+                                        const size_t end = std::min(q_, (task + 1) * kDimensions);
+                                        for (size_t i = 0; i < z_.rows; ++i) {
+                                          if (weight_[i] == 0) continue;
+                                          for (size_t k = task * kDimensions; k < end; ++k) {
+                                            const double zk = z_.values[i * q_ + k];
+                                            for (size_t j = 0; j < p_; ++j)
+                                              out[k * p_ + j] += zk * g[i * p_ + j];
+                                          }
+                                        }
+                                      });
     return out;
   }
 
@@ -252,8 +265,8 @@ class Alternation {
 
 }  // namespace
 
-Factors fit_low_rank(const Coordinates& z, const Residuals& residuals, const Settings& settings, double penalty,
-                     unsigned threads, const Cancel& cancel) {
+Factors fit_low_rank(const Coordinates& z, const Residuals& residuals, const Settings& settings,
+                     double penalty, unsigned threads, const Cancel& cancel) {
   return Alternation(z, residuals, settings, penalty, threads, cancel).run();
 }
 

@@ -10,11 +10,13 @@
 namespace pointsman::train {
 
 void check(const Coordinates& z, const Outcomes& outcomes, const Settings& settings) {
-  if (z.values.size() != z.rows * z.dimensions) throw Error(Code::WRONG_SHAPE, "coordinates must be rows × dimensions");
+  if (z.values.size() != z.rows * z.dimensions)
+    throw Error(Code::WRONG_SHAPE, "coordinates must be rows × dimensions");
   if (outcomes.row.size() != outcomes.target.size() || outcomes.output.size() != outcomes.target.size()) {
     throw Error(Code::WRONG_SHAPE, "each outcome needs a row, an output and a target");
   }
-  if (settings.rank > outcomes.outputs || (settings.rank < outcomes.outputs && settings.rank > z.dimensions)) {
+  if (settings.rank > outcomes.outputs ||
+      (settings.rank < outcomes.outputs && settings.rank > z.dimensions)) {
     throw Error(Code::WRONG_SHAPE, "the rank exceeds the outputs or the dimensions");
   }
   for (const uint32_t row : outcomes.row) {
@@ -28,7 +30,8 @@ void check(const Coordinates& z, const Outcomes& outcomes, const Settings& setti
       !std::all_of(z.values.begin(), z.values.end(), finite)) {
     throw Error(Code::NOT_FINITE, "coordinates and targets must be finite");
   }
-  const bool penalties = std::all_of(settings.penalties.begin(), settings.penalties.end(), [](double l) { return l > 0 && std::isfinite(l); });
+  const bool penalties = std::all_of(settings.penalties.begin(), settings.penalties.end(),
+                                     [](double l) { return l > 0 && std::isfinite(l); });
   if (settings.penalties.empty() || !penalties || !(settings.shrinkage > 0) || !(settings.bias_prior >= 0)) {
     throw Error(Code::BAD_ARGUMENT, "penalties and shrinkage must be positive, the bias prior not negative");
   }
@@ -58,7 +61,8 @@ Residuals residuals(const Outcomes& outcomes, double bias_prior) {
   return out;
 }
 
-std::vector<double> gram(const Coordinates& z, std::span<const float> weight, unsigned threads, const Cancel& cancel) {
+std::vector<double> gram(const Coordinates& z, std::span<const float> weight, unsigned threads,
+                         const Cancel& cancel) {
   const size_t q = z.dimensions;
   std::vector<double> out(q * q, 0.0);
   constexpr size_t kOwn = 8;  // rows of the result that one task owns
@@ -84,11 +88,12 @@ std::vector<double> ridge_factor(std::vector<double> matrix, size_t n, double ri
   return matrix;
 }
 
-std::vector<Factors> fit(const Coordinates& z, const Outcomes& outcomes, const Settings& settings, unsigned threads,
-                         const Cancel& cancel) {
+std::vector<Factors> fit(const Coordinates& z, const Outcomes& outcomes, const Settings& settings,
+                         unsigned threads, const Cancel& cancel) {
   check(z, outcomes, settings);
   const Residuals rest = residuals(outcomes, settings.bias_prior);
-  if (settings.rank == 0) return std::vector<Factors>(settings.penalties.size(), Factors{0, rest.bias, {}, {}});
+  if (settings.rank == 0)
+    return std::vector<Factors>(settings.penalties.size(), Factors{0, rest.bias, {}, {}});
   if (settings.rank == outcomes.outputs) return fit_full(z, rest, settings, threads, cancel);
   std::vector<Factors> models;
   for (const double penalty : settings.penalties) {
@@ -98,7 +103,8 @@ std::vector<Factors> fit(const Coordinates& z, const Outcomes& outcomes, const S
 }
 
 std::vector<float> held_out(const Coordinates& z, const Outcomes& outcomes, std::span<const uint32_t> fold,
-                            const Settings& settings, unsigned threads, const Cancel& cancel, const Progress& progress) {
+                            const Settings& settings, unsigned threads, const Cancel& cancel,
+                            const Progress& progress) {
   check(z, outcomes, settings);
   if (fold.size() != z.rows) throw Error(Code::WRONG_SHAPE, "there must be one fold for each row");
   const size_t count = outcomes.row.size();
@@ -128,12 +134,14 @@ std::vector<float> held_out(const Coordinates& z, const Outcomes& outcomes, std:
         const float* zi = z.values.data() + i * z.dimensions;
         double y = model.bias[o];
         if (full) {
-          for (size_t k = 0; k < z.dimensions; ++k) y += static_cast<double>(zi[k]) * model.projection[k * p + o];
+          for (size_t k = 0; k < z.dimensions; ++k)
+            y += static_cast<double>(zi[k]) * model.projection[k * p + o];
         } else if (p > 0) {
           if (i != current) {
             std::fill(psi.begin(), psi.end(), 0.0);
             for (size_t k = 0; k < z.dimensions; ++k) {
-              for (size_t j = 0; j < p; ++j) psi[j] += static_cast<double>(zi[k]) * model.projection[k * p + j];
+              for (size_t j = 0; j < p; ++j)
+                psi[j] += static_cast<double>(zi[k]) * model.projection[k * p + j];
             }
             current = i;
           }

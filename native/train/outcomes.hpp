@@ -1,5 +1,6 @@
-// From outcomes to predictions. An output o is a pair (metric, expert); outcome e says that conversation row[e]
-// scored target[e] on output[e]. With z the conversation's spectral coordinates (spectral.hpp), the model is
+// From outcomes to predictions. An output o is a pair (metric, expert); outcome e says that conversation
+// row[e] scored target[e] on output[e]. With z the conversation's spectral coordinates (spectral.hpp), the
+// model is
 //
 //     ŷ_o(z) = b_o + ⟨φ_o, Rᵀ z⟩        b_o = Σ target / (count + bias_prior)
 //
@@ -7,9 +8,9 @@
 //   0             biases only
 //   outputs       every output has its own ridge regression on z: φ_o is the o-th unit vector
 //   in between    alternating least squares from a spectral start: R spans the leading directions of the
-//                 cross-covariance of coordinates and outcomes, whitened by the ridge; then φ and R in turn, φ in closed
-//                 form at unit variance of Rᵀz, R by conjugate gradients with the φ whitened over the outcomes (so
-//                 that l means the same at every rank and density)
+//                 cross-covariance of coordinates and outcomes, whitened by the ridge; then φ and R in turn,
+//                 φ in closed form at unit variance of Rᵀz, R by conjugate gradients with the φ whitened over
+//                 the outcomes (so that l means the same at every rank and density)
 // All sums have one order, whatever the number of threads.
 #pragma once
 
@@ -50,12 +51,13 @@ struct Factors {
 void check(const Coordinates& z, const Outcomes& outcomes, const Settings& settings);
 
 // One model for each penalty.
-std::vector<Factors> fit(const Coordinates& z, const Outcomes& outcomes, const Settings& settings, unsigned threads,
-                         const Cancel& cancel);
+std::vector<Factors> fit(const Coordinates& z, const Outcomes& outcomes, const Settings& settings,
+                         unsigned threads, const Cancel& cancel);
 
 // ŷ of every outcome by models that did not see its conversation's fold: penalties × outcomes, row-major.
 // `fold` has one entry a row.
 std::vector<float> held_out(const Coordinates& z, const Outcomes& outcomes, std::span<const uint32_t> fold,
-                            const Settings& settings, unsigned threads, const Cancel& cancel, const Progress& progress);
+                            const Settings& settings, unsigned threads, const Cancel& cancel,
+                            const Progress& progress);
 
 }  // namespace pointsman::train

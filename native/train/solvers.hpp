@@ -17,14 +17,15 @@ struct Residuals {
 Residuals residuals(const Outcomes& outcomes, double bias_prior);
 
 // Σ w_i z_i z_iᵀ over rows with weight w ≥ 0: dimensions², row-major.
-std::vector<double> gram(const Coordinates& z, std::span<const float> weight, unsigned threads, const Cancel& cancel);
+std::vector<double> gram(const Coordinates& z, std::span<const float> weight, unsigned threads,
+                         const Cancel& cancel);
 
 // `matrix` with `ridge` added to its diagonal, factored.
 std::vector<double> ridge_factor(std::vector<double> matrix, size_t n, double ridge);
 
 std::vector<Factors> fit_full(const Coordinates& z, const Residuals& residuals, const Settings& settings,
                               unsigned threads, const Cancel& cancel);
-Factors fit_low_rank(const Coordinates& z, const Residuals& residuals, const Settings& settings, double penalty,
-                     unsigned threads, const Cancel& cancel);
+Factors fit_low_rank(const Coordinates& z, const Residuals& residuals, const Settings& settings,
+                     double penalty, unsigned threads, const Cancel& cancel);
 
 }  // namespace pointsman::train

@@ -1,13 +1,13 @@
 // The spectral basis of a corpus: what its conversations have in common, found without looking at outcomes.
 //
-// X is the sparse n × D matrix of text features, K = X Xᵀ. Block subspace iteration (Halko, Martinsson, Tropp 2011)
-// finds the q leading eigenvectors U and eigenvalues σ² of K. A conversation's coordinates are
+// X is the sparse n × D matrix of text features, K = X Xᵀ. Block subspace iteration (Halko, Martinsson, Tropp
+// 2011) finds the q leading eigenvectors U and eigenvalues σ² of K. A conversation's coordinates are
 //
 //     z = Uᵀ X x        (for the rows of X themselves: Z = U Σ²)
 //
-// so that direction j enters with the spread σ_j², not σ_j: ridge regression on z with penalty l² shrinks direction j
-// by σ⁴/(σ⁴ + l²), a sharper filter than ridge on x, and that is what wins: subjects are learned, wordings are not.
-// z is linear in x: any read-out R of z folds into one projection P = Xᵀ U R of D × p.
+// so that direction j enters with the spread σ_j², not σ_j: ridge regression on z with penalty l² shrinks
+// direction j by σ⁴/(σ⁴ + l²), a sharper filter than ridge on x, and that is what wins: subjects are learned,
+// wordings are not. z is linear in x: any read-out R of z folds into one projection P = Xᵀ U R of D × p.
 #pragma once
 
 #include <cstdint>
@@ -44,6 +44,7 @@ std::vector<float> project(const SparseRows& rows, std::span<const float> matrix
 // Xᵀ U R, width × p: the projection that takes features to read-outs R (q × p) of the spectral coordinates.
 // U is rows.count() × q; all row-major.
 std::vector<float> fold_projection(const SparseRows& rows, std::span<const float> vectors, size_t q,
-                                   std::span<const float> readout, size_t p, unsigned threads, const Cancel& cancel);
+                                   std::span<const float> readout, size_t p, unsigned threads,
+                                   const Cancel& cancel);
 
 }  // namespace pointsman::train

@@ -1,6 +1,15 @@
 /** The engine: ExpertIndex over the native addon. */
 import { PointsmanError } from '../errors.js';
-import { call, type NativeFilter, type NativeIndex, type NativeResolver, type NativeSearchResult, type NativeStats, native, run } from '../native.js';
+import {
+  call,
+  type NativeFilter,
+  type NativeIndex,
+  type NativeResolver,
+  type NativeSearchResult,
+  type NativeStats,
+  native,
+  run,
+} from '../native.js';
 import type { TaskOptions } from '../types.js';
 import { checkBackend, checkDimensions, checkIds, checkK, checkRows, checkThreads, type IndexOptions } from './options.js';
 
@@ -94,17 +103,23 @@ export class ExpertIndex {
    */
   static async open(
     path: string,
-    { threads, backend, verify = 'full', signal, onProgress }: Omit<IndexOptions, 'dimensions'> & TaskOptions & { verify?: 'full' | 'lazy' } = {},
+    {
+      threads,
+      backend,
+      verify = 'full',
+      signal,
+      onProgress,
+    }: Omit<IndexOptions, 'dimensions'> & TaskOptions & { verify?: 'full' | 'lazy' } = {},
   ): Promise<ExpertIndex> {
     checkPath(path);
-    if (verify !== 'full' && verify !== 'lazy') throw new PointsmanError('BAD_ARGUMENT', `verify must be 'full' or 'lazy', not ${String(verify)}`);
+    if (verify !== 'full' && verify !== 'lazy')
+      throw new PointsmanError('BAD_ARGUMENT', `verify must be 'full' or 'lazy', not ${String(verify)}`);
     const checkedThreads = checkThreads(threads);
     const checkedBackend = checkBackend(backend);
-    const raw = await run(
-      (listener) => native().Index.open(path, checkedThreads, checkedBackend, verify === 'full', listener),
-      'open',
-      { signal, onProgress },
-    );
+    const raw = await run((listener) => native().Index.open(path, checkedThreads, checkedBackend, verify === 'full', listener), 'open', {
+      signal,
+      onProgress,
+    });
     return new ExpertIndex({ dimensions: call(() => raw.stats()).dimensions }, raw);
   }
 
@@ -122,7 +137,10 @@ export class ExpertIndex {
     const rows = checkRows(vectors, this.dimensions, 'vectors');
     if (!Array.isArray(ids)) throw new PointsmanError('BAD_ARGUMENT', 'ids must be an array of strings');
     if (rows !== ids.length) {
-      throw new PointsmanError('WRONG_SHAPE', `${ids.length} ids need ${ids.length} × ${this.dimensions} numbers, vectors has ${vectors.length}`);
+      throw new PointsmanError(
+        'WRONG_SHAPE',
+        `${ids.length} ids need ${ids.length} × ${this.dimensions} numbers, vectors has ${vectors.length}`,
+      );
     }
     this.#stats(); // CLOSED before the copy
     const batch = call(() => new (native().Batch)(this.dimensions, vectors, rows));
@@ -146,7 +164,10 @@ export class ExpertIndex {
    * Ids that are not in the index are passed over.
    */
   filter(ids: readonly string[], { complement = false }: { complement?: boolean } = {}): Filter {
-    return new Filter(this.#native, call(() => this.#native.filter(checkIds(ids), complement)));
+    return new Filter(
+      this.#native,
+      call(() => this.#native.filter(checkIds(ids), complement)),
+    );
   }
 
   has(id: string): boolean {

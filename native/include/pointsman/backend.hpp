@@ -1,8 +1,8 @@
 // What a backend is: a table of C functions that answers searches over immutable blocks. The CPU's is linked
 // in; others (CUDA) are plugins found at run time. Only core/backends.cpp knows which exist.
 //
-// A backend holds no index: every request names the blocks of the version it searches. Blocks carry an id that is
-// never reused, so a backend with memory of its own may keep copies by id and drop them on `forget`.
+// A backend holds no index: every request names the blocks of the version it searches. Blocks carry an id
+// that is never reused, so a backend with memory of its own may keep copies by id and drop them on `forget`.
 #pragma once
 
 #include <stddef.h>
@@ -25,13 +25,15 @@ typedef struct pointsman_code_page {
 
 typedef struct {
   uint64_t id;
-  const float* rows;       // count × stride, zero-padded, 64-byte aligned
-  const float* norms;      // ‖row‖ rounded up
-  const uint32_t* handles; // of each row
-  const uint64_t* dead;    // bit i: row i is no longer there; null: none
-  uint32_t count;          // rows visible in this version; never shrinks for one id
-  const uint8_t* codes;    // of the first count / 1024 pages, see codes.hpp
+  const float* rows;        // count × stride, zero-padded, 64-byte aligned
+  const float* norms;       // ‖row‖ rounded up
+  const uint32_t* handles;  // of each row
+  const uint64_t* dead;     // bit i: row i is no longer there; null: none
+  uint32_t count;           // rows visible in this version; never shrinks for one id
+  const uint8_t* codes;     // of the first count / 1024 pages, see codes.hpp
   const struct pointsman_code_page* pages;
+  const uint8_t* prefix_codes;  // the same of the rows' prefixes; null: none
+  const struct pointsman_code_page* prefix_pages;
 } pointsman_block;
 
 typedef struct {
@@ -39,13 +41,15 @@ typedef struct {
   size_t block_count;
   uint32_t dimensions;
   uint32_t stride;
-  const float* queries;        // query_count × stride, zero-padded, 64-byte aligned, finite
-  const float* query_norms;    // rounded up
+  const float* queries;      // query_count × stride, zero-padded, 64-byte aligned, finite
+  const float* query_norms;  // rounded up
+  const double*
+      query_prefixes;  // query_count × kPrefixComponents (codes.hpp); null when no block has a prefix
   uint32_t query_count;
-  uint32_t k;                  // 1–4096
-  const uint64_t* filter;      // bit h: the expert with handle h is eligible; null: all are
-  uint32_t filter_handles;     // bits in `filter`; higher handles are not eligible
-  uint32_t threads;            // at most so many of the pool's
+  uint32_t k;               // 1–4096
+  const uint64_t* filter;   // bit h: the expert with handle h is eligible; null: all are
+  uint32_t filter_handles;  // bits in `filter`; higher handles are not eligible
+  uint32_t threads;         // at most so many of the pool's
   int (*cancelled)(const void* context);
   const void* context;
   // Filled: query_count × k, row-major, best first; past counts[i]: score −∞, handle 0.
@@ -55,7 +59,7 @@ typedef struct {
 } pointsman_request;
 
 typedef struct {
-  uint32_t abi;      // POINTSMAN_BACKEND_ABI
+  uint32_t abi;  // POINTSMAN_BACKEND_ABI
   const char* name;
   uint32_t max_k;
   uint32_t max_dimensions;

@@ -1,7 +1,7 @@
 // The index: experts' vectors, searched by inner product while they change.
 //
-// Searches may run on any number of threads at once, with writes between them: each sees the one version that was
-// current when it began. Writes are serial (the caller sees to that: see Strand) and all or nothing.
+// Searches may run on any number of threads at once, with writes between them: each sees the one version that
+// was current when it began. Writes are serial (the caller sees to that: see Strand) and all or nothing.
 #pragma once
 
 #include <atomic>
@@ -40,6 +40,7 @@ struct SearchResult {
 struct IndexStats {
   uint64_t size, dimensions, blocks, bytes, dead_rows, next_handle, searches, queries, version;
   std::string backend, backend_reason, isa, isa_reason;
+  std::string pruning;  // by what rows are excluded before they are looked at whole
   unsigned threads;
 };
 
@@ -53,8 +54,8 @@ class Index {
 
   // ---- writes: one at a time ----
 
-  // Rows are row-major, ids.size() × dimensions. A present id keeps its handle. Throws WRONG_SHAPE, NOT_FINITE,
-  // NORM_TOO_LARGE, DUPLICATE_ID, INDEX_FULL, ABORTED, std::bad_alloc; then nothing has changed.
+  // Rows are row-major, ids.size() × dimensions. A present id keeps its handle. Throws WRONG_SHAPE,
+  // NOT_FINITE, NORM_TOO_LARGE, DUPLICATE_ID, INDEX_FULL, ABORTED, std::bad_alloc; then nothing has changed.
   void upsert(std::span<const std::string_view> ids, std::span<const float> rows, const Cancel& cancel,
               const Progress& progress);
   // Ids that are not there are passed over; returns how many were there.
@@ -75,15 +76,15 @@ class Index {
   std::shared_ptr<const Directory> directory() const;
   std::vector<std::string> ids(uint32_t first, uint32_t most, uint32_t& next) const;
 
-  // `queries`: row-major, any number of rows × dimensions. `threads` 0: this index's own. Throws WRONG_SHAPE, BAD_K,
-  // NOT_FINITE, NORM_TOO_LARGE, BAD_ARGUMENT (a filter of another index), ABORTED.
+  // `queries`: row-major, any number of rows × dimensions. `threads` 0: this index's own. Throws WRONG_SHAPE,
+  // BAD_K, NOT_FINITE, NORM_TOO_LARGE, BAD_ARGUMENT (a filter of another index), ABORTED.
   SearchResult search(std::span<const float> queries, uint32_t k, const Filter* filter, unsigned threads,
                       const Cancel& cancel) const;
 
   // A snapshot of the current version: to a temporary file beside `path`, synced, then renamed.
   void save(const std::string& path, const Cancel& cancel, const Progress& progress) const;
-  // `verify_rows` false: header, ids and norms are verified, the rows are not read. Throws FILE_IO, FILE_CORRUPT,
-  // FILE_VERSION.
+  // `verify_rows` false: header, ids and norms are verified, the rows are not read. Throws FILE_IO,
+  // FILE_CORRUPT, FILE_VERSION.
   static std::unique_ptr<Index> open(const std::string& path, unsigned threads, const std::string& backend,
                                      bool verify_rows, const Cancel& cancel, const Progress& progress);
 

@@ -1,6 +1,6 @@
 // The one table through which the CPU engine calls its kernels: plain functions over raw pointers, one set of
-// them for each instruction set. No standard templates here: what a header instantiates in a file compiled for one
-// instruction set, the linker may keep for all.
+// them for each instruction set. No standard templates here: what a header instantiates in a file compiled
+// for one instruction set, the linker may keep for all.
 #pragma once
 
 #include <stddef.h>
@@ -62,9 +62,9 @@ struct Kernels {
   // The code of a row that the kernel takes for zero: 0, or 128 where it does the shift itself.
   int code_zero;
 
-  // Sums the codes of one tile of 64 rows (see codes.hpp) against each of `count` queries' codes, `steps` groups of four
-  // dimensions each, and writes each (row, query) with its bit in `eligible` and a sum ≥ thresholds[query] to `hits`
-  // (room for 64·count), returning how many. The sums are exact.
+  // Sums the codes of one tile of 64 rows (see codes.hpp) against each of `count` queries' codes, `steps`
+  // groups of four dimensions each, and writes each (row, query) with its bit in `eligible` and a sum ≥
+  // thresholds[query] to `hits` (room for 64·count), returning how many. The sums are exact.
   uint32_t (*scan_codes)(const uint8_t* tile, uint32_t steps, uint64_t eligible, const int8_t* const* queries,
                          uint32_t count, const int32_t* thresholds, CodeHit* hits);
 };

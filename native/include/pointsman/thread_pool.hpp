@@ -37,7 +37,8 @@ class ThreadPool {
   std::deque<std::function<void()>> queue_;
 };
 
-// Runs jobs on the pool one after another, in the order of their submission, without holding a thread while it waits.
+// Runs jobs on the pool one after another, in the order of their submission, without holding a thread while
+// it waits.
 class Strand : public std::enable_shared_from_this<Strand> {
  public:
   void submit(std::function<void()> job);

@@ -1,0 +1,41 @@
+// The prefix: the few directions that carry most of the rows' energy, so that a scan of a fraction of the
+// codes can exclude nearly all rows of data with a decaying spectrum (learned embeddings have one).
+//
+// With R a p × d matrix whose singular values are at most 1, I − RᵀR is positive semidefinite, and by
+// Cauchy–Schwarz in that form
+//   ⟨q,x⟩ = ⟨Rq, Rx⟩ + ⟨q, (I − RᵀR) x⟩ ≤ ⟨Rq, Rx⟩ + √(‖q‖² − ‖Rq‖²) · √(‖x‖² − ‖Rx‖²).
+// So the upper bound is itself an inner product, of the vectors (Rx, rest of x) and (Rq, rest of q) in p + 1
+// dimensions: it is scanned by the same kernels, over codes of its own in which the rest is rounded up.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "pointsman/codes.hpp"
+#include "pointsman/task.hpp"
+
+namespace pointsman {
+
+class Rotation {
+ public:
+  // Leading directions of a sample of rows, by subspace iteration from a fixed start; null where they
+  // carry too little of the rows' energy to exclude anything.
+  static std::shared_ptr<const Rotation> learn(const std::vector<const float*>& rows, uint32_t dimensions,
+                                               unsigned threads, const Cancel& cancel);
+
+  // The prefix of a vector: kPrefixComponents numbers, the last one the norm of the rest, rounded up.
+  void apply(const float* vector, double* prefix) const;
+
+  // Codes of 1024 rows' prefixes; `codes` gets page_bytes(kPrefixComponents).
+  CodePage encode_page(const float* rows, uint32_t stride, uint8_t* codes) const;
+
+ private:
+  explicit Rotation(uint32_t dimensions) : dimensions_(dimensions) {}
+
+  uint32_t dimensions_;
+  std::vector<double> directions_;  // (kPrefixComponents − 1) × dimensions
+};
+
+}  // namespace pointsman

@@ -1,0 +1,57 @@
+/**
+ * Conversations from a file or from standard input: a JSON array of conversations, one conversation, or JSON lines.
+ * A conversation is an array of messages, an object with `conversation` (a line of a log) or with `messages`, or a
+ * string, which stands for one message of the user.
+ */
+import { PointsmanError } from '../errors.js';
+import type { Conversation } from '../types.js';
+
+export function parseConversations(content: string, source: string): Conversation[] {
+  const trimmed = content.trim();
+  if (trimmed === '') throw new PointsmanError('BAD_DATA', `${source} is empty`);
+  const whole = tryJson(trimmed);
+  if (whole !== undefined) {
+    const list = Array.isArray(whole) && !isMessages(whole) ? whole : [whole];
+    return list.map((item, i) => conversation(item, `${source}, conversation ${i + 1}`));
+  }
+  return trimmed.split('\n').flatMap((line, i) => {
+    if (line.trim() === '') return [];
+    const item = tryJson(line);
+    if (item === undefined) throw new PointsmanError('BAD_DATA', `${source}, line ${i + 1}: not JSON`);
+    return [conversation(item, `${source}, line ${i + 1}`)];
+  });
+}
+
+/** One message of the user, as typed on the command line. */
+export function ask(content: string): Conversation {
+  return [{ role: 'user', content }];
+}
+
+export async function readAll(stream: AsyncIterable<Buffer | string>): Promise<string> {
+  const parts: Buffer[] = [];
+  for await (const part of stream) parts.push(Buffer.from(part));
+  return Buffer.concat(parts).toString('utf8');
+}
+
+function tryJson(content: string): unknown {
+  try {
+    return JSON.parse(content);
+  } catch {
+    return undefined; // JSON holds no undefined
+  }
+}
+
+function isMessages(value: unknown): boolean {
+  return Array.isArray(value) && value.length > 0 && value.every((item) => item !== null && typeof item === 'object' && 'role' in item);
+}
+
+function conversation(item: unknown, where: string): Conversation {
+  if (typeof item === 'string') return ask(item);
+  if (isMessages(item)) return item as Conversation; // the router checks the messages
+  if (item !== null && typeof item === 'object') {
+    const { conversation, messages } = item as { conversation?: unknown; messages?: unknown };
+    const found = conversation ?? messages;
+    if (isMessages(found)) return found as Conversation;
+  }
+  throw new PointsmanError('BAD_CONVERSATION', `${where}: expected messages { role, content }, { "conversation": [...] } or a string`);
+}

@@ -1,0 +1,85 @@
+/** A decision and a table in words for people. */
+import type { Candidate, Decision } from '../route/index.js';
+import type { MetricName } from '../types.js';
+
+const PREDICTIONS: { readonly [metric in MetricName]: (value: number) => string } = {
+  retry: (value) => `${(100 * value).toFixed(0)}% retried`,
+  rating: (value) => `${value.toFixed(2)} stars`,
+  length: (value) => `${value.toFixed(1)} messages after it`,
+  score: (value) => `score ${value.toFixed(3)}`,
+};
+
+/** How many dimensions are named in an explanation. */
+const NAMED = 4;
+
+export function describeDecision(decision: Decision, dimensionNames: readonly string[]): string {
+  const { conversation, expert, candidates, objective, policy, propensity, modelVersion } = decision;
+  const last = conversation.at(-1)?.content ?? '';
+  const chosen = candidates.find((candidate) => candidate.expert === expert) as Candidate;
+  const weights = Object.entries(objective).map(([metric, weight]) => `${metric} ${weight}`);
+  const how = policy.name === 'greedy' ? 'the best for the objective' : `ε-greedy: ε = ${policy.epsilon} among ${policy.among}`;
+  const rows = candidates.map((candidate, rank) => [
+    candidate.expert === expert ? '→' : ' ',
+    String(rank + 1),
+    candidate.expert,
+    signed(candidate.score),
+    ...predictions(candidate),
+    candidate.propensity.toFixed(3),
+  ]);
+  const head = ['', '', 'expert', 'score', ...Object.keys(chosen.predictions), 'propensity'];
+  return [
+    `conversation  ${JSON.stringify(last.length > 90 ? `${last.slice(0, 89)}…` : last)}${conversation.length > 1 ? ` (${conversation.length} messages)` : ''}`,
+    `expert        ${expert}`,
+    `expected      ${predictions(chosen).join(', ')}`,
+    `objective     ${weights.join(', ')}`,
+    `chosen as     ${how}; propensity ${propensity.toFixed(3)}`,
+    `model         ${modelVersion}`,
+    '',
+    table([head, ...rows]),
+    '',
+    `why ${expert} scores ${signed(chosen.score)} (weight × predicted advantage in standard deviations)`,
+    ...Object.entries(chosen.contributions.metrics).map(([metric, value]) => `  ${signed(value).padStart(8)}  ${metric}`),
+    'the same score by what it is made of',
+    ...dimensions(chosen, dimensionNames),
+  ].join('\n');
+}
+
+function predictions({ predictions: of }: Candidate): string[] {
+  return (Object.entries(of) as [MetricName, number][]).map(([metric, value]) => PREDICTIONS[metric](value));
+}
+
+function dimensions({ contributions }: Candidate, names: readonly string[]): string[] {
+  const taking = [...contributions.dimensions.keys()].filter((j) => contributions.dimensions[j] !== 0);
+  const order = taking.sort((a, b) => Math.abs(contributions.dimensions[b] as number) - Math.abs(contributions.dimensions[a] as number));
+  const rest = order.slice(NAMED);
+  const row = (value: number, name: string) => `  ${signed(value).padStart(8)}  ${name}`;
+  return [
+    row(contributions.bias, 'merit whatever the conversation'),
+    ...order.slice(0, NAMED).map((j) => row(contributions.dimensions[j] as number, `${names[j]}`)),
+    ...(rest.length > 0
+      ? [
+          row(
+            rest.reduce((sum, j) => sum + (contributions.dimensions[j] as number), 0),
+            `${rest.length} further dimensions`,
+          ),
+        ]
+      : []),
+  ];
+}
+
+function signed(value: number): string {
+  return `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(3)}`;
+}
+
+/** Columns of text, aligned; the first row is the head. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
+  return rows
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] as number))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}

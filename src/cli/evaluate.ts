@@ -1,0 +1,151 @@
+/** `pointsman evaluate`: how well would a model learned from this data route? */
+import {
+  crossValidate,
+  type Estimate,
+  evaluateLog,
+  type Fit,
+  type LogEvaluation,
+  type MatrixEvaluation,
+  trainTest,
+} from '../evaluate/index.js';
+import { learn } from '../learn/index.js';
+import { Router } from '../route/index.js';
+import type { MetricName } from '../types.js';
+import { type Command, integer, number, objective, oneOf, required, text, usage } from './command.js';
+import { readData } from './data.js';
+import { table } from './describe.js';
+
+const PROTOCOLS = ['cv', 'split', 'log', 'offpolicy'] as const;
+const METRICS = ['score', 'rating', 'retry', 'length'] as const;
+
+export const evaluate: Command = {
+  name: 'evaluate',
+  summary: 'measures routing on data against random, the best single expert and the per-prompt oracle',
+  usage: '--data PATH [options]',
+  details:
+    'Protocols:\n' +
+    '  cv         cross-validation by prompt on an outcome matrix; near-duplicate groups stay in one fold\n' +
+    '  split      learns from the split --train, tests on --test, macro mean over categories\n' +
+    "  log        like cv (or, with --by split, like split), but learns from one random expert's outcome per\n" +
+    '             prompt, another draw for each seed; the truth on the test part stays the matrix\n' +
+    '  offpolicy  for a log with propensities: IPS and SNIPS estimates with effective sample sizes\n' +
+    'Default: cv for a matrix, offpolicy for a log. Every setting of the learner is chosen inside the training part.\n' +
+    'Intervals are 95%, by bootstrap over groups of prompts; the gain over the best single expert is paired.',
+  example: 'pointsman evaluate --data my-matrix --protocol cv --folds 5 --seeds 5',
+  options: {
+    data: { type: 'string', value: 'PATH', help: 'a folder with prompts.jsonl and scores.csv, or a log in JSON lines (.gz too)' },
+    protocol: { type: 'string', value: 'NAME', help: PROTOCOLS.join(', ') },
+    by: { type: 'string', value: 'NAME', help: 'log: cv or split (default cv)' },
+    folds: { type: 'string', value: 'N', help: 'cv, offpolicy: folds (default 5)' },
+    seeds: { type: 'string', value: 'N', help: 'seeds 0 … N−1: folds, draws, fits (default 5; split and offpolicy: 1)' },
+    train: { type: 'string', value: 'NAME', help: 'split: the part to learn from (default train)' },
+    test: { type: 'string', value: 'NAME', help: 'split: the part to test on (default test)' },
+    metric: { type: 'string', value: 'NAME', help: `the outcome that counts: ${METRICS.join(', ')} (default: score, or the log's first)` },
+    objective: {
+      type: 'string',
+      value: 'WEIGHTS',
+      help: 'what the router maximises (default: the metric, or for a log its default objective)',
+    },
+    explore: { type: 'string', value: 'EPSILON', help: 'evaluate the router with this ε-greedy exploration' },
+    among: { type: 'string', value: 'N', help: 'how many of the best take part in exploring (default 5)' },
+    replicates: { type: 'string', value: 'N', help: 'resamples of the bootstrap (default 2000)' },
+  },
+  async run(values, positionals, { signal, onProgress }) {
+    if (positionals.length > 0) throw usage(`unexpected argument '${positionals[0]}'`);
+    const { outcomes, isMatrix, path } = await readData(required(values, 'data'), { signal, onProgress });
+    const protocol = oneOf(values, 'protocol', PROTOCOLS) ?? (isMatrix ? 'cv' : 'offpolicy');
+    const by = oneOf(values, 'by', ['cv', 'split'] as const) ?? 'cv';
+    const splits = protocol === 'split' || (protocol === 'log' && by === 'split');
+    const count = integer(values, 'seeds', 1) ?? (protocol === 'split' || protocol === 'offpolicy' ? 1 : 5);
+    const metric = oneOf<MetricName>(values, 'metric', METRICS);
+    const epsilon = number(values, 'explore');
+    const weights = objective(values) ?? (protocol === 'offpolicy' ? undefined : { [metric ?? 'score']: metric === 'retry' ? -1 : 1 });
+
+    const fit: Fit = async (training, options) => {
+      const router = await Router.from(await learn(training, options), options);
+      return async (conversations, { signal: stop }) => {
+        const explore = epsilon === undefined ? undefined : { epsilon, among: integer(values, 'among', 1) ?? 5 };
+        const decisions = await router.route(conversations, { k: 1, objective: weights, explore, seed: 0, signal: stop });
+        return decisions.map(({ candidates }) => candidates.map(({ expert, propensity }) => ({ expert, probability: propensity })));
+      };
+    };
+    const common = {
+      seeds: Array.from({ length: count }, (_, seed) => seed),
+      folds: integer(values, 'folds', 2),
+      replicates: integer(values, 'replicates', 1),
+      metric,
+      signal,
+      onProgress,
+    };
+    if (protocol === 'offpolicy') {
+      const result = await evaluateLog(outcomes, fit, { ...common, objective: weights });
+      return { json: { data: path, ...result }, text: describeLog(result) };
+    }
+    const log = protocol === 'log';
+    const result = splits
+      ? await trainTest(outcomes, fit, { ...common, log, train: text(values, 'train'), test: text(values, 'test') })
+      : await crossValidate(outcomes, fit, { ...common, log });
+    return { json: { data: path, ...result }, text: describeMatrix(result) };
+  },
+};
+
+function describeMatrix(result: MatrixEvaluation): string {
+  const digits = 4;
+  const row = (name: string, { mean, low, high }: Estimate) => [
+    name,
+    mean.toFixed(digits),
+    `[${low.toFixed(digits)}, ${high.toFixed(digits)}]`,
+  ];
+  const mean = result.bySeed.reduce((sum, value) => sum + value, 0) / result.bySeed.length;
+  const deviation = Math.sqrt(result.bySeed.reduce((sum, value) => sum + (value - mean) ** 2, 0) / Math.max(1, result.bySeed.length - 1));
+  const categories = result.byCategory.map((each) => [
+    each.category || '(none)',
+    String(each.conversations),
+    ...[each.random, each.bestSingle, each.router, each.oracle].map((value) => value.toFixed(digits)),
+  ]);
+  const singles = Object.entries(result.bestSingleExperts).map(([expert, times]) => `${expert} (${times})`);
+  return [
+    `${result.protocol}; ${result.metric}; ${result.conversations} prompts in ${result.groups} groups, ${result.experts} experts` +
+      `${result.incomplete > 0 ? `; ${result.incomplete} prompts with missing outcomes left out` : ''}`,
+    '',
+    table([
+      ['', 'mean', '95% interval'],
+      row('random', result.random),
+      row('best single expert', result.bestSingle),
+      row('router', result.router),
+      row('oracle', result.oracle),
+      row('router − best single', result.gain),
+    ]),
+    '',
+    `seeds ${result.seeds.join(', ')}: ${result.bySeed.map((value) => value.toFixed(digits)).join(', ')} (standard deviation ${deviation.toFixed(digits)})`,
+    `best single expert of the training parts: ${singles.join(', ')}`,
+    ...(categories.length > 0 ? ['', table([['category', 'prompts', 'random', 'best single', 'router', 'oracle'], ...categories])] : []),
+  ].join('\n');
+}
+
+function describeLog(result: LogEvaluation): string {
+  const span = ({ mean, low, high }: Estimate) => `${mean.toFixed(3)} [${low.toFixed(3)}, ${high.toFixed(3)}]`;
+  const blocks = Object.entries(result.values).map(([metric, { router, bestSingle, random, logged }]) => {
+    const rows = Object.entries({ router, 'best single expert': bestSingle, random }).map(([name, value]) => [
+      name,
+      span(value.snips),
+      span(value.ips),
+      value.effectiveSampleSize.toFixed(0),
+      String(value.matched),
+    ]);
+    return table([[metric, 'SNIPS [95%]', 'IPS [95%]', 'ESS', 'matched'], ['as logged', span(logged), '', '', ''], ...rows]);
+  });
+  const few = Object.values(result.values).some(({ router }) => router.effectiveSampleSize < 100);
+  const singles = Object.entries(result.bestSingleExperts).map(([expert, times]) => `${expert} (${times})`);
+  return [
+    `${result.protocol}; ${result.records} records, ${result.conversations} conversations, ${result.experts} experts` +
+      `${result.withoutPropensity > 0 ? `; ${result.withoutPropensity} records have no propensity` : ''}`,
+    '',
+    blocks.join('\n\n'),
+    '',
+    `best single expert of the training parts, by ${result.metric}: ${singles.join(', ')}`,
+    ...(few
+      ? ['The effective sample is small: the router seldom chooses what was logged. Log with exploration, or evaluate with --explore.']
+      : []),
+  ].join('\n');
+}

@@ -1,0 +1,51 @@
+/** `pointsman route`: which expert should answer, and why. */
+import { type Decision, Router } from '../route/index.js';
+import { type Command, idList, integer, number, objective, readText, required, text, usage } from './command.js';
+import { ask, parseConversations, readAll } from './conversations.js';
+import { describeDecision } from './describe.js';
+
+export const routeConversations: Command = {
+  name: 'route',
+  summary: 'says which expert should answer a conversation, and why',
+  usage: '--model FOLDER ("conversation" | --file FILE|-) [options]',
+  details:
+    'The conversation is one message given as text, or comes from a file or standard input (-): a JSON array of\n' +
+    "conversations, or JSON lines. Without --objective the model's metrics weigh retry=-1,rating=0.5,length=0.2,score=1.",
+  example: 'pointsman route --model my-model "Write a poem about rain" --objective retry=-1,rating=0.5 -k 3',
+  options: {
+    model: { type: 'string', value: 'FOLDER', help: 'what `pointsman learn` wrote' },
+    file: { type: 'string', value: 'FILE', help: 'conversations as JSON or JSON lines; - reads standard input' },
+    k: { type: 'string', short: 'k', value: 'N', help: 'how many candidates to list (default 5)' },
+    objective: { type: 'string', value: 'WEIGHTS', help: 'weights over metrics with natural signs: retry=-1,rating=0.5' },
+    eligible: { type: 'string', multiple: true, value: 'IDS', help: 'only these experts: a,b or @file with an id a line' },
+    exclude: { type: 'string', multiple: true, value: 'IDS', help: 'none of these experts: a,b or @file with an id a line' },
+    explore: { type: 'string', value: 'EPSILON', help: 'with this probability try one of the best candidates at random' },
+    among: { type: 'string', value: 'N', help: 'how many of the best take part in exploring (default: k)' },
+    seed: { type: 'string', value: 'N', help: 'makes exploring repeatable' },
+  },
+  async run(values, positionals, { signal, stdin }) {
+    const folder = required(values, 'model');
+    const file = text(values, 'file');
+    if (positionals.length > 1) throw usage('put the conversation in quotes');
+    if ((positionals.length === 1) === (file !== undefined)) throw usage('give either a conversation or --file');
+    const epsilon = number(values, 'explore');
+    const among = integer(values, 'among', 1);
+    if (among !== undefined && epsilon === undefined) throw usage('--among needs --explore');
+    const options = {
+      k: integer(values, 'k'),
+      objective: objective(values),
+      eligible: await idList(values, 'eligible'),
+      exclude: await idList(values, 'exclude'),
+      explore: epsilon === undefined ? undefined : { epsilon, among },
+      seed: integer(values, 'seed'),
+      signal,
+    };
+    const router = await Router.open(folder, { signal });
+    const conversations =
+      file === undefined
+        ? [ask(positionals[0] as string)]
+        : parseConversations(file === '-' ? await readAll(stdin) : await readText(file), file === '-' ? 'standard input' : file);
+    const decisions: Decision[] = await router.route(conversations, options);
+    return { json: decisions, text: decisions.map((decision) => describeDecision(decision, router.dimensionNames)).join('\n\n') };
+  },
+};

@@ -1,0 +1,40 @@
+/** The addon's text functions, as the encoder and the learner call them. */
+import { type NativeTask, native } from '../native.js';
+
+type Listener = ((done: number, total: number) => void) | undefined;
+
+/** Conversations as one run of bytes; see native/text/features.hpp. */
+export type PackedArguments = [
+  bytes: Uint8Array,
+  messageEnds: Uint32Array,
+  conversationEnds: Uint32Array,
+  weights: Float32Array,
+  capitals: Uint32Array,
+];
+
+/** Sparse rows: row i has the entries starts[i] … starts[i + 1]. */
+export interface SparseRows {
+  starts: Uint32Array;
+  columns: Uint32Array;
+  values: Float32Array;
+}
+
+declare const tablesBrand: unique symbol;
+/** Made by `encoderTables`, opaque. */
+export interface EncoderTables {
+  readonly [tablesBrand]: true;
+}
+
+export interface TextAddon {
+  /** How many columns the hashed features have. */
+  textColumns(): number;
+  /** With an empty idf: damped counts; else weighed and normalised rows. */
+  textFeatures(...args: [...PackedArguments, idf: Float32Array, threads: number, listener: Listener]): NativeTask<SparseRows>;
+  inverseFrequencies(columns: Uint32Array, rows: number): Float32Array;
+  encoderTables(idf: Float32Array, projection: Float32Array, dimensions: number): EncoderTables;
+  encodeText(...args: [...PackedArguments, tables: EncoderTables, threads: number]): NativeTask<Float32Array>;
+}
+
+export function textAddon(): TextAddon {
+  return native() as unknown as TextAddon;
+}

@@ -1,0 +1,46 @@
+/**
+ * The built-in encoder: hashed word and character n-grams of the whole conversation (native/text), then a learned
+ * linear projection. No download, no language model; microseconds for a message.
+ */
+import { PointsmanError } from '../errors.js';
+import { call, native, run } from '../native.js';
+import type { Conversation, Encoder } from '../types.js';
+import { type EncoderTables, textAddon } from './addon.js';
+import { pack } from './pack.js';
+
+export interface HashingEncoderOptions {
+  dimensions: number;
+  /** One a column of the hashed features (`featureColumns()`). */
+  idf: Float32Array;
+  /** Row-major, columns × dimensions. */
+  projection: Float32Array;
+  /** How many threads one call may use. Default: all. */
+  threads?: number | undefined;
+}
+
+/** How many columns the hashed features have. */
+export function featureColumns(): number {
+  return textAddon().textColumns();
+}
+
+export class HashingEncoder implements Encoder {
+  readonly dimensions: number;
+  readonly #tables: EncoderTables;
+  readonly #threads: number;
+
+  /** The arrays are copied. @throws PointsmanError BAD_ARGUMENT, WRONG_SHAPE, DETACHED_BUFFER, ADDON_NOT_FOUND */
+  constructor({ dimensions, idf, projection, threads }: HashingEncoderOptions) {
+    this.#threads = threads ?? native().doctor().threads;
+    if (!Number.isInteger(this.#threads) || this.#threads < 1 || this.#threads > 1024) {
+      throw new PointsmanError('BAD_ARGUMENT', `threads must be an integer from 1 to 1024, not ${String(threads)}`);
+    }
+    this.#tables = call(() => textAddon().encoderTables(idf, projection, dimensions));
+    this.dimensions = dimensions;
+  }
+
+  /** @throws PointsmanError BAD_CONVERSATION, ABORTED */
+  async encode(conversations: readonly Conversation[], { signal }: { signal?: AbortSignal | undefined } = {}): Promise<Float32Array> {
+    const packed = pack(conversations);
+    return run(() => textAddon().encodeText(...packed, this.#tables, this.#threads), 'encode', { signal });
+  }
+}

@@ -1,0 +1,5 @@
+/** Evaluation: outcome matrices, logs with propensities, intervals. */
+export { bestSingleExpert } from './baselines.js';
+export type { Choice, Estimate, EvaluateOptions, Fit, RoutingPolicy } from './contract.js';
+export { crossValidate, type MatrixEvaluation, type MatrixOptions, trainTest } from './matrix.js';
+export { estimateValue, evaluateLog, type LogEvaluation, type LogOptions, type ValueEstimate, type WeighedLog } from './offpolicy.js';

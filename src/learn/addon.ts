@@ -1,0 +1,69 @@
+/** The addon's solvers, as the learner calls them; see native/train/outcomes.hpp for the model. */
+import type { SparseRows, TextAddon } from '../encode/addon.js';
+import { type NativeTask, native } from '../native.js';
+
+type Listener = ((done: number, total: number) => void) | undefined;
+
+/** Spectral coordinates of conversations, and outcomes of (metric, expert) pairs on them. */
+export interface Problem {
+  /** rows × dimensions */
+  coordinates: Float32Array;
+  rows: number;
+  dimensions: number;
+  row: Uint32Array;
+  output: Uint32Array;
+  target: Float32Array;
+  outputs: number;
+}
+
+export interface Settings {
+  /** 0: biases only; `outputs`: a regression for each; between: low rank. */
+  rank: number;
+  penalties: number[];
+  shrinkage: number;
+  biasPrior: number;
+}
+
+export interface Factors {
+  rank: number;
+  /** outputs */
+  bias: Float32Array;
+  /** outputs × rank */
+  vectors: Float32Array;
+  /** dimensions × rank */
+  projection: Float32Array;
+}
+
+interface LearnAddon extends TextAddon {
+  spectralBasis(
+    rows: SparseRows,
+    dimensions: number,
+    seed: number,
+    threads: number,
+    listener: Listener,
+  ): NativeTask<{ dimensions: number; vectors: Float32Array; eigenvalues: Float64Array }>;
+  /** Xᵀ U R: columns × p. */
+  foldProjection(
+    rows: SparseRows,
+    vectors: Float32Array,
+    q: number,
+    readout: Float32Array,
+    p: number,
+    threads: number,
+  ): NativeTask<Float32Array>;
+  /** One model a penalty. */
+  fitOutcomes(problem: Problem, settings: Settings, threads: number): NativeTask<Factors[]>;
+  /** penalties × outcomes: predictions by models that did not see the conversation's fold. */
+  heldOutPredictions(
+    problem: Problem,
+    fold: Uint32Array,
+    settings: Settings,
+    threads: number,
+    listener: Listener,
+  ): NativeTask<Float32Array>;
+  checksum(bytes: Uint8Array): string;
+}
+
+export function learnAddon(): LearnAddon {
+  return native() as unknown as LearnAddon;
+}

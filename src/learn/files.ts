@@ -1,0 +1,148 @@
+/**
+ * A model's folder:
+ *
+ *   model.json        version of the format, of the model, the parameters, and checksums of everything
+ *   parameters-….bin  little-endian: the idf of unseen columns (float32), the number of stored columns (uint32), their
+ *                   numbers (uint32 each), their idf (float32 each), their rows of the projection (p × float32 each)
+ *   experts-….index   the engine's snapshot of the experts' vectors (it carries its own checksums)
+ *
+ * Each file is written beside its place and renamed into it, model.json last: it names the version of the others, so a
+ * folder that was torn between two models is noticed.
+ */
+import { access, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { featureColumns } from '../encode/index.js';
+import { ExpertIndex } from '../engine/index.js';
+import { PointsmanError } from '../errors.js';
+import type { TaskOptions } from '../types.js';
+import { learnAddon } from './addon.js';
+import { fileError } from './interactions.js';
+import type { ModelArrays, ModelParameters } from './model.js';
+
+const FORMAT = 'pointsman model 1';
+
+interface ModelFile {
+  format: string;
+  version: string;
+  parameters: ModelParameters;
+  files: { parameters: { name: string; bytes: number; checksum: string }; experts: { name: string; size: number } };
+}
+
+export async function saveFolder(
+  folder: string,
+  parameters: ModelParameters,
+  arrays: ModelArrays,
+  index: ExpertIndex,
+  version: string,
+  { signal }: TaskOptions,
+): Promise<void> {
+  const bytes = packArrays(arrays, parameters.dimensionNames.length);
+  // Named after the version: the files of a model that is replaced stay whole until model.json points elsewhere.
+  const files = {
+    parameters: { name: `parameters-${version}.bin`, bytes: bytes.byteLength, checksum: learnAddon().checksum(bytes) },
+    experts: { name: `experts-${version}.index`, size: index.size },
+  };
+  try {
+    await mkdir(folder, { recursive: true });
+    const before = await readModelFile(folder).catch(() => undefined);
+    await writeDurably(join(folder, files.parameters.name), bytes);
+    await index.save(join(folder, files.experts.name), { signal });
+    const body: ModelFile = { format: FORMAT, version, parameters, files };
+    await writeDurably(join(folder, 'model.json'), Buffer.from(`${JSON.stringify({ checksum: checksumOf(body), ...body }, null, 2)}\n`));
+    if (before && before.version !== version) {
+      for (const { name } of Object.values(before.files)) await rm(join(folder, name), { force: true });
+    }
+  } catch (error) {
+    if (error instanceof PointsmanError) throw error;
+    throw new PointsmanError('FILE_IO', `the model could not be written to ${folder}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+export async function openFolder(folder: string, { signal, threads }: TaskOptions & { threads?: number | undefined }) {
+  const { version, parameters, files } = await readModelFile(folder);
+  const path = join(folder, files.parameters.name);
+  const bytes = await readFile(path).catch((error: unknown) => {
+    throw fileError(error, path);
+  });
+  if (bytes.byteLength !== files.parameters.bytes || learnAddon().checksum(bytes) !== files.parameters.checksum) {
+    throw new PointsmanError('FILE_CORRUPT', `${path} is truncated or was altered`);
+  }
+  const arrays = unpackArrays(bytes, parameters.dimensionNames.length, path);
+  const expertsPath = join(folder, files.experts.name);
+  await access(expertsPath).catch((error: unknown) => {
+    throw fileError(error, expertsPath);
+  });
+  const index = await ExpertIndex.open(expertsPath, { threads, signal });
+  if (index.size !== files.experts.size) throw new PointsmanError('FILE_CORRUPT', `${folder} has the experts of another model`);
+  return { parameters, arrays, index, version };
+}
+
+async function readModelFile(folder: string): Promise<ModelFile> {
+  const path = join(folder, 'model.json');
+  const content = await readFile(path, 'utf8').catch((error: unknown) => {
+    throw fileError(error, path);
+  });
+  let parsed: (ModelFile & { checksum: unknown }) | null;
+  try {
+    parsed = JSON.parse(content);
+  } catch (cause) {
+    throw new PointsmanError('FILE_CORRUPT', `${path} is truncated or was altered: ${(cause as Error).message}`, { cause });
+  }
+  if (parsed === null || typeof parsed !== 'object') throw new PointsmanError('FILE_CORRUPT', `${path} was altered`);
+  const { checksum, ...body } = parsed;
+  if (body.format !== FORMAT) throw new PointsmanError('FILE_VERSION', `${path} is not of the format '${FORMAT}'`);
+  if (checksum !== checksumOf(body)) throw new PointsmanError('FILE_CORRUPT', `${path} was altered`);
+  return body;
+}
+
+function checksumOf(body: object): string {
+  return learnAddon().checksum(Buffer.from(JSON.stringify(body)));
+}
+
+/** Only the columns that occurred are stored: the projection of the others is zero, their idf the largest. */
+function packArrays({ idf, projection }: ModelArrays, p: number): Uint8Array {
+  const unseen = idf.reduce((largest, value) => Math.max(largest, value), 0);
+  const stored: number[] = [];
+  for (let c = 0; c < idf.length; c++) {
+    if (idf[c] !== unseen || projection.subarray(c * p, (c + 1) * p).some((value) => value !== 0)) stored.push(c);
+  }
+  const out = new DataView(new ArrayBuffer(8 + stored.length * (8 + 4 * p)));
+  out.setFloat32(0, unseen, true);
+  out.setUint32(4, stored.length, true);
+  for (const [n, c] of stored.entries()) {
+    out.setUint32(8 + 4 * n, c, true);
+    out.setFloat32(8 + 4 * (stored.length + n), idf[c] as number, true);
+    for (let j = 0; j < p; j++) out.setFloat32(8 + 4 * (2 * stored.length + n * p + j), projection[c * p + j] as number, true);
+  }
+  return new Uint8Array(out.buffer);
+}
+
+function unpackArrays(bytes: Uint8Array, p: number, path: string): ModelArrays {
+  const corrupt = () => new PointsmanError('FILE_CORRUPT', `${path} does not fit its model.json`);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (bytes.byteLength < 8) throw corrupt();
+  const columns = featureColumns();
+  const stored = view.getUint32(4, true);
+  if (bytes.byteLength !== 8 + stored * (8 + 4 * p)) throw corrupt();
+  const idf = new Float32Array(columns).fill(view.getFloat32(0, true));
+  const projection = new Float32Array(columns * p);
+  for (let n = 0; n < stored; n++) {
+    const c = view.getUint32(8 + 4 * n, true);
+    if (c >= columns) throw corrupt();
+    idf[c] = view.getFloat32(8 + 4 * (stored + n), true);
+    for (let j = 0; j < p; j++) projection[c * p + j] = view.getFloat32(8 + 4 * (2 * stored + n * p + j), true);
+  }
+  return { idf, projection };
+}
+
+async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
+  const temporary = `${path}.${process.pid}.tmp`;
+  const file = await open(temporary, 'w');
+  try {
+    await file.writeFile(bytes);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(temporary, path);
+}

@@ -1,0 +1,223 @@
+/**
+ * A learned model: encoder, experts' vectors, and what scores mean.
+ *
+ * The feature space has p dimensions: the learned ones, of mean square 1 over the training conversations, then one for
+ * each metric that holds c_r(C), the conversation's expected outcome, in which every expert's factors are zero. An
+ * expert's vector is R blocks [φ_r(m); b_r(m)] of p + 1 numbers, a query the blocks α_r·[ψ(C); 1].
+ */
+import { HashingEncoder } from '../encode/index.js';
+import { ExpertIndex } from '../engine/index.js';
+import { PointsmanError } from '../errors.js';
+import { run } from '../native.js';
+import type { MetricName, Objective, TaskOptions } from '../types.js';
+import { type Factors, learnAddon } from './addon.js';
+import { type ReadOut, readOut } from './calibration.js';
+import { openFolder, saveFolder } from './files.js';
+import type { Corpus, Work } from './learn.js';
+import { METRICS } from './metrics.js';
+import type { MetricObservations } from './observations.js';
+
+/** What is frozen of a metric. */
+export interface MetricParameters {
+  name: MetricName;
+  /** Mean and standard deviation s_r of the outcomes, on the metric's scale. */
+  mean: number;
+  deviation: number;
+  /** c_r(C) less its component of ψ, in standard deviations. */
+  expected: number;
+  readOut: ReadOut;
+}
+
+/** The numbers of a model that people may read: model.json. */
+export interface ModelParameters {
+  seed: number;
+  /** Names of the dimensions of ψ. */
+  dimensionNames: string[];
+  metrics: MetricParameters[];
+  /** What was chosen on held-out data, and from how much. */
+  chosen: { rank: number; penalty: number; outcomes: number; conversations: number; experts: number };
+}
+
+/** The numbers of a model that only machines read. */
+export interface ModelArrays {
+  /** One a column of the text features. */
+  idf: Float32Array;
+  /** columns × p */
+  projection: Float32Array;
+}
+
+export interface ExpertVectors {
+  ids: string[];
+  /** ids.length × dimensions */
+  vectors: Float32Array;
+  dimensions: number;
+}
+
+export class LearnedModel {
+  readonly parameters: ModelParameters;
+  readonly encoder: HashingEncoder;
+  /** Names this state of the model: the same learning gives the same version. */
+  readonly version: string;
+  readonly metrics: readonly MetricName[];
+  readonly dimensionNames: readonly string[];
+  readonly #arrays: ModelArrays;
+  readonly #experts: ExpertVectors | ExpertIndex;
+
+  /** @internal */
+  constructor(parameters: ModelParameters, arrays: ModelArrays, experts: ExpertVectors | ExpertIndex, version: string, threads?: number) {
+    this.parameters = parameters;
+    this.version = version;
+    this.metrics = parameters.metrics.map(({ name }) => name);
+    this.dimensionNames = parameters.dimensionNames;
+    this.#arrays = arrays;
+    this.#experts = experts;
+    this.encoder = new HashingEncoder({ dimensions: parameters.dimensionNames.length, ...arrays, threads });
+    const width = this.metrics.length * (this.dimensionNames.length + 1);
+    if (experts.dimensions !== width)
+      throw new PointsmanError('FILE_CORRUPT', `the experts have ${experts.dimensions} dimensions, the model ${width}`);
+  }
+
+  /** Opens what `save` wrote. @throws PointsmanError FILE_MISSING, FILE_CORRUPT, FILE_VERSION, FILE_IO */
+  static async open(folder: string, options: TaskOptions & { threads?: number | undefined } = {}): Promise<LearnedModel> {
+    const { parameters, arrays, index, version } = await openFolder(folder, options);
+    return new LearnedModel(parameters, arrays, index, version, options.threads);
+  }
+
+  /** Writes the model (files.ts); replaces an earlier one in the same folder. @throws PointsmanError FILE_IO */
+  async save(folder: string, options: TaskOptions = {}): Promise<void> {
+    await saveFolder(folder, this.parameters, this.#arrays, await this.index(options), this.version, options);
+  }
+
+  /**
+   * The experts, ready to be searched. A model from `learn` makes a new index at each call; an opened one gives the
+   * one that it opened.
+   */
+  async index(
+    options: TaskOptions & { threads?: number | undefined; backend?: 'auto' | 'cpu' | 'cuda' | undefined } = {},
+  ): Promise<ExpertIndex> {
+    if (this.#experts instanceof ExpertIndex) return this.#experts;
+    const { ids, vectors, dimensions } = this.#experts;
+    const { threads, backend, ...tasks } = options;
+    const index = new ExpertIndex({ dimensions, ...(threads !== undefined && { threads }), ...(backend && { backend }) });
+    await index.upsert(ids, vectors, tasks);
+    return index;
+  }
+
+  /** The experts' vectors of a model from `learn`. @throws PointsmanError BAD_ARGUMENT for an opened model: ask its index */
+  expertVectors(): ExpertVectors {
+    if (this.#experts instanceof ExpertIndex) throw new PointsmanError('BAD_ARGUMENT', "an opened model's experts are in its index");
+    return this.#experts;
+  }
+
+  /** Queries, so that ⟨query, expert⟩ = Σ_r α_r·ŷ_r. @param psi rows × p @returns rows × R(p + 1), row-major */
+  queryVectors(psi: Float32Array, objective: Objective): Float32Array {
+    const p = this.dimensionNames.length;
+    if (psi.length % p !== 0) throw new PointsmanError('WRONG_SHAPE', `psi must have rows of ${p} numbers`);
+    for (const name of Object.keys(objective)) {
+      if (!this.metrics.includes(name as MetricName))
+        throw new PointsmanError('BAD_OBJECTIVE', `the model has no metric '${name}', only ${this.metrics.join(', ')}`);
+    }
+    const rows = psi.length / p;
+    const width = this.metrics.length * (p + 1);
+    const queries = new Float32Array(rows * width);
+    for (let i = 0; i < rows; i++) {
+      for (const [r, name] of this.metrics.entries()) {
+        const alpha = objective[name] ?? 0;
+        const start = i * width + r * (p + 1);
+        for (let j = 0; j < p; j++) queries[start + j] = alpha * (psi[i * p + j] as number);
+        queries[start + p] = alpha;
+      }
+    }
+    return queries;
+  }
+
+  /** The calibrated outcome of an expert with the given advantage ŷ_r, for one conversation's ψ. */
+  readOut(metric: MetricName, psi: Float32Array, advantage: number): number {
+    const r = this.metrics.indexOf(metric);
+    const found = this.parameters.metrics[r];
+    if (!found) throw new PointsmanError('BAD_OBJECTIVE', `the model has no metric '${metric}', only ${this.metrics.join(', ')}`);
+    const component = psi[this.dimensionNames.length - this.metrics.length + r] as number;
+    return readOut(METRICS[metric], found.readOut, advantage + found.expected + component);
+  }
+}
+
+export interface Learned {
+  seed: number;
+  experts: readonly string[];
+  metrics: readonly MetricObservations[];
+  corpus: Corpus;
+  expected: Factors;
+  factors: Factors;
+  settings: { rank: number; penalty: number; outcomes: number };
+  readOuts: readonly ReadOut[];
+  work: Work;
+}
+
+/** Folds what was learned on spectral coordinates into one projection, and stacks the experts' blocks. */
+export async function assemble({
+  seed,
+  experts,
+  metrics,
+  corpus,
+  expected,
+  factors,
+  settings,
+  readOuts,
+  work,
+}: Learned): Promise<LearnedModel> {
+  const learned = factors.rank;
+  const p = learned + metrics.length;
+  const q = corpus.dimensions;
+  const count = corpus.rows.starts.length - 1;
+  const scale = Float64Array.from({ length: learned }, (_, j) => meanRoot(corpus, factors, j, count));
+  const readout = new Float32Array(q * p);
+  for (let k = 0; k < q; k++) {
+    for (let j = 0; j < learned; j++) readout[k * p + j] = (factors.projection[k * learned + j] as number) / (scale[j] as number);
+    for (let r = 0; r < metrics.length; r++) readout[k * p + learned + r] = expected.projection[k * metrics.length + r] as number;
+  }
+  const { rows, vectors, idf } = corpus;
+  const projection = await run(
+    () => learnAddon().foldProjection(rows, vectors, q, readout, p, work.threads),
+    'fold projection',
+    work.tasks,
+  );
+
+  const dimensions = metrics.length * (p + 1);
+  const expertRows = new Float32Array(experts.length * dimensions);
+  for (let m = 0; m < experts.length; m++) {
+    for (let r = 0; r < metrics.length; r++) {
+      const o = r * experts.length + m;
+      const start = m * dimensions + r * (p + 1);
+      for (let j = 0; j < learned; j++) expertRows[start + j] = (factors.vectors[o * learned + j] as number) * (scale[j] as number);
+      expertRows[start + p] = factors.bias[o] as number;
+    }
+  }
+  const parameters: ModelParameters = {
+    seed,
+    dimensionNames: [
+      ...Array.from({ length: learned }, (_, j) => `latent ${j + 1}`),
+      ...metrics.map(({ metric }) => `expected ${metric.name}`),
+    ],
+    metrics: metrics.map(({ metric, mean, deviation }, r) => ({
+      name: metric.name,
+      mean,
+      deviation,
+      expected: expected.bias[r] as number,
+      readOut: readOuts[r] as ReadOut,
+    })),
+    chosen: { ...settings, conversations: count, experts: experts.length },
+  };
+  const digest = [JSON.stringify(parameters), JSON.stringify(experts)].map((text) => learnAddon().checksum(Buffer.from(text)));
+  const bytes = [projection, expertRows].map(({ buffer, byteOffset, byteLength }) =>
+    learnAddon().checksum(new Uint8Array(buffer, byteOffset, byteLength)),
+  );
+  const version = learnAddon().checksum(Buffer.from([...digest, ...bytes].join(' ')));
+  return new LearnedModel(parameters, { idf, projection }, { ids: [...experts], vectors: expertRows, dimensions }, version, work.threads);
+}
+
+/** The root of ψ_j's mean square over the training conversations: Σ_k σ_k⁴ R_kj² / n, for the coordinates are orthogonal. */
+function meanRoot({ dimensions, eigenvalues }: Corpus, { rank, projection }: Factors, j: number, count: number): number {
+  let sum = 0;
+  for (let k = 0; k < dimensions; k++) sum += ((eigenvalues[k] as number) * (projection[k * rank + j] as number)) ** 2;
+  return sum > 0 ? Math.sqrt(sum / count) : 1;
+}

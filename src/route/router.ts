@@ -1,0 +1,154 @@
+/** Router: conversations in, decisions out. */
+import { randomInt, randomUUID } from 'node:crypto';
+import { PointsmanError } from '../errors.js';
+import { LearnedModel } from '../learn/index.js';
+import { Random } from '../random.js';
+import type { Conversation, Encoder, Objective, TaskOptions } from '../types.js';
+import type { Candidate, Decision, ExpertSet, FeatureSpace, Policy, RouteOptions, Scorer } from './contract.js';
+import { checkConversations } from './conversations.js';
+import { explain } from './explain.js';
+import { checkObjective } from './objective.js';
+import { checkPolicy, draw, propensities } from './policy.js';
+
+/** What a router is made of. */
+export interface RouterParts {
+  encoder: Encoder;
+  scorer: Scorer;
+  space: FeatureSpace;
+}
+
+/** A model that brings its own encoder and experts; `learn` gives one. */
+export interface RoutableModel extends FeatureSpace {
+  encoder: Encoder;
+  index(options?: TaskOptions): Promise<Scorer>;
+}
+
+/** The most candidates that a decision can list: the engine's own limit. */
+const MAX_K = 4096;
+
+/**
+ * Routes conversations to experts: encodes them, searches the experts with the highest score for the objective,
+ * lets the policy choose among them, and says why.
+ */
+export class Router {
+  readonly #encoder: Encoder;
+  readonly #scorer: Scorer;
+  readonly #space: FeatureSpace;
+
+  /** @throws PointsmanError WRONG_SHAPE when the parts do not fit each other */
+  constructor({ encoder, scorer, space }: RouterParts) {
+    const p = space.dimensionNames.length;
+    const width = space.metrics.length * (p + 1);
+    if (encoder.dimensions !== p) {
+      throw new PointsmanError('WRONG_SHAPE', `the encoder gives ${encoder.dimensions} dimensions, the feature space has ${p}`);
+    }
+    if (scorer.dimensions !== width) {
+      throw new PointsmanError('WRONG_SHAPE', `the index has ${scorer.dimensions} dimensions, the feature space needs ${width}`);
+    }
+    this.#encoder = encoder;
+    this.#scorer = scorer;
+    this.#space = space;
+  }
+
+  /** A router over a model, such as `learn` returns. */
+  static async from(model: RoutableModel, options: TaskOptions = {}): Promise<Router> {
+    return new Router({ encoder: model.encoder, scorer: await model.index(options), space: model });
+  }
+
+  /** Opens the folder that `learn` and `save` wrote. @throws PointsmanError FILE_MISSING, FILE_CORRUPT, FILE_VERSION, FILE_IO */
+  static async open(folder: string, options: TaskOptions & { threads?: number | undefined } = {}): Promise<Router> {
+    return Router.from(await LearnedModel.open(folder, options), options);
+  }
+
+  /** The metrics that an objective may weigh. */
+  get metrics(): FeatureSpace['metrics'] {
+    return this.#space.metrics;
+  }
+
+  /** Names of the feature space's dimensions, in the order of `contributions.dimensions`. */
+  get dimensionNames(): readonly string[] {
+    return this.#space.dimensionNames;
+  }
+
+  get modelVersion(): string {
+    return this.#space.version;
+  }
+
+  /**
+   * One decision a conversation, in order.
+   * @throws PointsmanError BAD_CONVERSATION, BAD_OBJECTIVE, BAD_K, BAD_ARGUMENT, NO_CANDIDATES, ABORTED
+   */
+  async route(conversations: readonly Conversation[], options: RouteOptions = {}): Promise<Decision[]> {
+    const checked = checkConversations(conversations);
+    const { k = 5, signal } = options;
+    if (!Number.isInteger(k) || k < 1 || k > MAX_K) {
+      throw new PointsmanError('BAD_K', `k must be an integer from 1 to ${MAX_K}, not ${String(k)}`);
+    }
+    const objective = checkObjective(options.objective, this.#space.metrics);
+    const policy = checkPolicy(options.explore, k);
+    const random = new Random(checkSeed(options.seed));
+    const filter = this.#filter(options.eligible, options.exclude);
+    if (checked.length === 0) return [];
+
+    const psi = await this.#encoder.encode(checked, { signal });
+    const queries = this.#space.queryVectors(psi, objective);
+    const listed = policy.name === 'greedy' ? k : Math.max(k, policy.among);
+    const hits = await this.#scorer.search(queries, { k: listed, filter, signal });
+
+    const unit = this.#space.queryVectors(psi, Object.fromEntries(this.#space.metrics.map((metric) => [metric, 1])));
+    const at = new Date().toISOString();
+    return checked.map((conversation, i) => {
+      const p = this.#encoder.dimensions;
+      const width = this.#scorer.dimensions;
+      const best = hits.ids(i).flatMap((expert, rank) => {
+        const vector = this.#scorer.vector(expert);
+        if (vector === undefined) return []; // removed while we searched: it cannot answer any more
+        const score = hits.scores[i * hits.k + rank] as number;
+        const why = explain(this.#space, objective, psi.subarray(i * p, (i + 1) * p), unit.subarray(i * width, (i + 1) * width), vector);
+        return [{ expert, score, ...why }];
+      });
+      return decide(conversation, best, { objective, policy, random, at, modelVersion: this.#space.version });
+    });
+  }
+
+  #filter(eligible: readonly string[] | undefined, exclude: readonly string[] | undefined): ExpertSet | undefined {
+    checkIds(eligible, 'eligible');
+    checkIds(exclude, 'exclude');
+    if (eligible === undefined && (exclude === undefined || exclude.length === 0)) return undefined;
+    const out = new Set(exclude);
+    const filter = eligible
+      ? this.#scorer.filter(eligible.filter((id) => !out.has(id)))
+      : this.#scorer.filter([...out], { complement: true });
+    if (filter.size === 0) {
+      throw new PointsmanError('NO_CANDIDATES', 'no expert of the model is left after eligible and exclude');
+    }
+    return filter;
+  }
+}
+
+function decide(
+  conversation: Conversation,
+  best: readonly Omit<Candidate, 'propensity'>[],
+  context: { objective: Objective; policy: Policy; random: Random; at: string; modelVersion: string },
+): Decision {
+  const { objective, policy, random, at, modelVersion } = context;
+  const probabilities = propensities(policy, best.length);
+  const rank = draw(probabilities, random);
+  const candidates = best.map((candidate, i) => ({ ...candidate, propensity: probabilities[i] as number }));
+  const chosen = candidates[rank];
+  if (chosen === undefined) throw new PointsmanError('NO_CANDIDATES', 'the model has no experts');
+  const { expert, score, propensity } = chosen;
+  return { id: randomUUID(), conversation, expert, score, propensity, candidates, objective, policy, modelVersion, at };
+}
+
+function checkIds(ids: unknown, name: string): void {
+  if (ids !== undefined && (!Array.isArray(ids) || ids.some((id) => typeof id !== 'string' || id.length === 0))) {
+    throw new PointsmanError('BAD_ARGUMENT', `${name} must be an array of expert ids`);
+  }
+}
+
+function checkSeed(seed: unknown): number {
+  if (seed === undefined) return randomInt(2 ** 47);
+  if (!Number.isSafeInteger(seed)) throw new PointsmanError('BAD_ARGUMENT', `seed must be an integer, not ${String(seed)}`);
+  return seed as number;
+}

@@ -1,0 +1,99 @@
+import { describe, expect, it } from 'vitest';
+import { textAddon } from '../src/encode/addon.js';
+import { featureColumns, HashingEncoder } from '../src/encode/index.js';
+import { pack } from '../src/encode/pack.js';
+import type { Conversation } from '../src/types.js';
+
+const user = (content: string): Conversation => [{ role: 'user', content }];
+
+function encoder(threads?: number) {
+  const columns = featureColumns();
+  const dimensions = 4;
+  const projection = Float32Array.from({ length: columns * dimensions }, (_, i) => Math.sin(i));
+  return new HashingEncoder({ dimensions, idf: new Float32Array(columns).fill(1), projection, threads });
+}
+
+describe('HashingEncoder', () => {
+  it('encodes whole conversations, the same bits for every batch and thread count', async () => {
+    const conversations = Array.from({ length: 60 }, (_, i) => user(`Question ${i}: was ist ${i * 17}? 你好 😀`));
+    const all = await encoder(1).encode(conversations);
+    expect(all.length).toBe(60 * 4);
+    expect(await encoder(5).encode(conversations)).toEqual(all);
+    expect(await encoder().encode(conversations.slice(7, 8))).toEqual(all.slice(28, 32));
+  });
+
+  it('looks at every message, weighed by role and recency', async () => {
+    const once = await encoder().encode([user('hello')]);
+    const twice = await encoder().encode([[{ role: 'system', content: 'be kind' }, ...user('hello')]]);
+    expect(twice).not.toEqual(once);
+    const [, , , weights] = pack([
+      [
+        { role: 'user', content: 'a' },
+        { role: 'assistant', content: 'b' },
+        { role: 'user', content: 'c' },
+      ],
+    ]);
+    expect([...weights]).toEqual([expect.closeTo(0.64), expect.closeTo(0.4), 1]);
+  });
+
+  it('takes any text: empty, lone surrogates, compatibility forms', async () => {
+    const psi = await encoder().encode([user(''), user('\ud800 x'), user('ﬁne'), user('fine')]);
+    expect(psi.every(Number.isFinite)).toBe(true);
+    expect(psi.slice(8, 12)).toEqual(psi.slice(12, 16));
+    expect(await encoder().encode([])).toEqual(new Float32Array(0));
+  });
+
+  it('refuses what is no conversation, and an aborted call', async () => {
+    for (const bad of [[[]], [[{ role: 'user' }]], ['text'], [null]]) {
+      await expect(encoder().encode(bad as never)).rejects.toMatchObject({ code: 'BAD_CONVERSATION' });
+    }
+    await expect(encoder().encode([user('x')], { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'ABORTED' });
+    expect(() => new HashingEncoder({ dimensions: 2, idf: new Float32Array(3), projection: new Float32Array(6) })).toThrow(
+      expect.objectContaining({ code: 'WRONG_SHAPE' }),
+    );
+  });
+});
+
+describe('the addon, called directly', () => {
+  it('answers nonsense with a code', () => {
+    const addon = textAddon();
+    const packed = pack([user('hello')]);
+    const code = (body: () => unknown) => {
+      try {
+        body();
+      } catch (error) {
+        return (error as { code: string }).code;
+      }
+      return undefined;
+    };
+    expect(code(() => addon.encodeText(...packed, {} as never, 1))).toBe('BAD_ARGUMENT');
+    expect(
+      code(() =>
+        addon.textFeatures(new Float32Array(3) as never, packed[1], packed[2], packed[3], packed[4], new Float32Array(0), 1, undefined),
+      ),
+    ).toBe('BAD_ARGUMENT');
+    expect(code(() => addon.textFeatures(...packed, new Float32Array(0), 0, undefined))).toBe('BAD_ARGUMENT');
+    expect(code(() => addon.inverseFrequencies(Uint32Array.of(2 ** 31), 1))).toBe('WRONG_SHAPE');
+    const detached = new Uint8Array(8);
+    structuredClone(detached.buffer, { transfer: [detached.buffer] });
+    expect(code(() => addon.textFeatures(detached, packed[1], packed[2], packed[3], packed[4], new Float32Array(0), 1, undefined))).toBe(
+      'DETACHED_BUFFER',
+    );
+  });
+
+  it('checks the ends of messages', async () => {
+    const [bytes, ends, conversations, weights, capitals] = pack([user('hello')]);
+    const { promise } = textAddon().textFeatures(
+      bytes,
+      Uint32Array.of(4000),
+      conversations,
+      weights,
+      capitals,
+      new Float32Array(0),
+      1,
+      undefined,
+    );
+    await expect(promise).rejects.toMatchObject({ code: 'WRONG_SHAPE' });
+    expect(ends[0]).toBe(5);
+  });
+});
