@@ -24,7 +24,7 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
 });
 if (!existsSync(main)) {
-  console.error('pointsman is not built yet: run npm ci (or npm run build) first');
+  console.error('pointsman is not built yet: run npm ci (or npm run compile) first');
   process.exit(1);
 }
 

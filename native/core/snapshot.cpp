@@ -1,7 +1,7 @@
 // Index: save and open.
 //
 // A snapshot is one little-endian file:
-//   header   4096 bytes, struct Header
+//   header   4096 bytes: struct Header, then zeros
 //   rows     count × stride float32, by falling norm, zero-padded
 //   norms    count float32          (each section starts at a multiple of 64)
 //   handles  count uint32
@@ -213,7 +213,8 @@ Header checked_header(const Mapping& file, const std::string& path) {
                                         ", this build reads " + std::to_string(kFormat));
   }
   const auto corrupt = [&](const char* why) { return Error(Code::FILE_CORRUPT, path + " " + why); };
-  if (h.header_hash != hash_header(h)) throw corrupt("has an altered header");
+  const bool padded = std::all_of(file.data + sizeof h, file.data + kHeaderBytes, [](char c) { return c == 0; });
+  if (h.header_hash != hash_header(h) || !padded) throw corrupt("has an altered header");
   const uint64_t most = file.bytes / sizeof(float);  // so that nothing below overflows
   if (h.dimensions < 1 || h.dimensions > kMaxDimensions || h.stride != stride_of(h.dimensions) ||
       h.count > most || h.text_bytes > file.bytes || h.count > h.next_handle) {
