@@ -1,5 +1,5 @@
 // Every habit that a machine can check: format and lint of both languages, dependency direction, file rules, the
-// errors page. `--fix` formats instead of complaining.
+// pages that are generated. `--fix` mends what it can instead of complaining.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -17,7 +17,11 @@ const results = [
   run(process.execPath, ['scripts/boundaries.mjs']),
   run(process.execPath, ['scripts/files.mjs']),
 ];
-if (existsSync(join(root, 'dist/errors.js'))) results.push(run(process.execPath, ['scripts/errors-page.mjs', ...(fix ? [] : ['--check'])]));
+if (existsSync(join(root, 'dist/index.js'))) {
+  for (const page of ['errors-page', 'readme-tables']) {
+    results.push(run(process.execPath, [`scripts/${page}.mjs`, ...(fix ? [] : ['--check'])]));
+  }
+}
 
 if (results.includes(false)) {
   console.error(`lint: failed${fix ? '' : '; npm run format repairs what is only format'}`);

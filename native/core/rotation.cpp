@@ -50,7 +50,7 @@ std::shared_ptr<const Rotation> Rotation::learn(const std::vector<const float*>&
   if (dimensions < 2 * kComponents || rows.empty()) return nullptr;
   std::shared_ptr<Rotation> rotation(new Rotation(dimensions));
   std::vector<double>& directions = rotation->directions_;
-  directions.resize(size_t{kDirections} * dimensions);
+  directions.resize(values(dimensions));
   for (size_t i = 0; i < directions.size(); ++i) {
     directions[i] = static_cast<double>(mix64(i) >> 11) * 0x1p-53 - 0.5;
   }
@@ -95,6 +95,22 @@ std::shared_ptr<const Rotation> Rotation::learn(const std::vector<const float*>&
   if (!(carried >= kLeastEnergy * all) || all == 0) return nullptr;
   // Orthonormal to about 1e-15 · dimensions: a little shorter, and no singular value exceeds 1.
   for (double& value : directions) value *= 1 - 1e-10;
+  return rotation;
+}
+
+std::shared_ptr<const Rotation> Rotation::restore(uint32_t dimensions, const double* directions) {
+  std::shared_ptr<Rotation> rotation(new Rotation(dimensions));
+  rotation->directions_.assign(directions, directions + values(dimensions));
+  // Each row at most 1 long and the rows all but orthogonal: then no singular value exceeds 1 (Gershgorin, on
+  // R Rᵀ).
+  for (uint32_t i = 0; i < kDirections; ++i) {
+    double reach = 0;
+    for (uint32_t j = 0; j < kDirections; ++j) {
+      reach += std::fabs(
+          dot(directions + size_t{i} * dimensions, directions + size_t{j} * dimensions, dimensions));
+    }
+    if (!(reach <= 1)) return nullptr;
+  }
   return rotation;
 }
 

@@ -25,6 +25,12 @@ class Rotation {
   static std::shared_ptr<const Rotation> learn(const std::vector<const float*>& rows, uint32_t dimensions,
                                                unsigned threads, const Cancel& cancel);
 
+  // Numbers of one: (kPrefixComponents − 1) × dimensions, row-major.
+  static size_t values(uint32_t dimensions) { return size_t{kPrefixComponents - 1} * dimensions; }
+  const std::vector<double>& directions() const { return directions_; }
+  // One that was saved; null where a singular value could exceed 1, which the bound rests on.
+  static std::shared_ptr<const Rotation> restore(uint32_t dimensions, const double* directions);
+
   // The prefix of a vector: kPrefixComponents numbers, the last one the norm of the rest, rounded up.
   void apply(const float* vector, double* prefix) const;
 
@@ -35,7 +41,7 @@ class Rotation {
   explicit Rotation(uint32_t dimensions) : dimensions_(dimensions) {}
 
   uint32_t dimensions_;
-  std::vector<double> directions_;  // (kPrefixComponents − 1) × dimensions
+  std::vector<double> directions_;
 };
 
 }  // namespace pointsman

@@ -5,8 +5,9 @@
 //   rows     count × stride float32, by falling norm, zero-padded
 //   norms    count float32          (each section starts at a multiple of 64)
 //   handles  count uint32
-//   pages    a CodePage for each whole 1024 rows
-//   codes    their codes, see codes.hpp
+//   codes    of each whole 1024 rows, see codes.hpp
+//   pages    a CodePage for each of them
+//   prefix codes, prefix pages, rotation   the same of the prefixes, where the index has them (rotation.hpp)
 //   ends     count uint64: end of each id in `text`
 //   text     the ids, UTF-8, one after another
 //   sums     one hash64 for each started 4 MiB of [rows, sums)
@@ -45,7 +46,9 @@ struct Header {
   uint32_t stride;
   uint32_t next_handle;
   uint64_t count;
-  uint64_t rows, norms, handles, pages, codes, ends, text, sums, size;  // offsets; the file's size
+  uint64_t rotated;  // 1: there are prefixes
+  // Offsets; the file's size.
+  uint64_t rows, norms, handles, codes, pages, prefix_codes, prefix_pages, rotation, ends, text, sums, size;
   uint64_t text_bytes;
   uint64_t sums_hash;
   uint64_t header_hash;  // of all before it
@@ -58,7 +61,7 @@ uint64_t align64(uint64_t offset) { return (offset + 63) / 64 * 64; }
 
 // The offsets that follow from the counts; a header must hold these and no others.
 Header lay_out(uint32_t dimensions, uint32_t stride, uint32_t next_handle, uint64_t count,
-               uint64_t text_bytes) {
+               uint64_t text_bytes, bool rotated) {
   Header h{};
   std::memcpy(h.magic, kMagic, sizeof kMagic);
   h.format = kFormat;
@@ -67,14 +70,25 @@ Header lay_out(uint32_t dimensions, uint32_t stride, uint32_t next_handle, uint6
   h.next_handle = next_handle;
   h.count = count;
   h.text_bytes = text_bytes;
-  h.rows = kHeaderBytes;
-  h.norms = align64(h.rows + count * stride * sizeof(float));
-  h.handles = align64(h.norms + count * sizeof(float));
-  h.pages = align64(h.handles + count * sizeof(uint32_t));
-  h.codes = align64(h.pages + count / kCodePage * sizeof(CodePage));
-  h.ends = align64(h.codes + count / kCodePage * page_bytes(dimensions));
-  h.text = align64(h.ends + count * sizeof(uint64_t));
-  h.sums = align64(h.text + text_bytes);
+  h.rotated = rotated;
+  const uint64_t pages = count / kCodePage;
+  uint64_t end = kHeaderBytes;
+  const auto section = [&](uint64_t bytes) {
+    const uint64_t start = align64(end);
+    end = start + bytes;
+    return start;
+  };
+  h.rows = section(count * stride * sizeof(float));
+  h.norms = section(count * sizeof(float));
+  h.handles = section(count * sizeof(uint32_t));
+  h.codes = section(pages * page_bytes(dimensions));
+  h.pages = section(pages * sizeof(CodePage));
+  h.prefix_codes = section(rotated ? pages * page_bytes(kPrefixComponents) : 0);
+  h.prefix_pages = section(rotated ? pages * sizeof(CodePage) : 0);
+  h.rotation = section(rotated ? Rotation::values(dimensions) * sizeof(double) : 0);
+  h.ends = section(count * sizeof(uint64_t));
+  h.text = section(text_bytes);
+  h.sums = align64(end);
   h.size = h.sums + (h.sums - h.rows + kSumBytes - 1) / kSumBytes * sizeof(uint64_t);
   return h;
 }
@@ -213,14 +227,16 @@ Header checked_header(const Mapping& file, const std::string& path) {
                                         ", this build reads " + std::to_string(kFormat));
   }
   const auto corrupt = [&](const char* why) { return Error(Code::FILE_CORRUPT, path + " " + why); };
-  const bool padded = std::all_of(file.data + sizeof h, file.data + kHeaderBytes, [](char c) { return c == 0; });
+  const bool padded =
+      std::all_of(file.data + sizeof h, file.data + kHeaderBytes, [](char c) { return c == 0; });
   if (h.header_hash != hash_header(h) || !padded) throw corrupt("has an altered header");
   const uint64_t most = file.bytes / sizeof(float);  // so that nothing below overflows
   if (h.dimensions < 1 || h.dimensions > kMaxDimensions || h.stride != stride_of(h.dimensions) ||
       h.count > most || h.text_bytes > file.bytes || h.count > h.next_handle) {
     throw corrupt("has an impossible header");
   }
-  const Header expected = lay_out(h.dimensions, h.stride, h.next_handle, h.count, h.text_bytes);
+  const Header expected =
+      lay_out(h.dimensions, h.stride, h.next_handle, h.count, h.text_bytes, h.rotated == 1);
   if (std::memcmp(&h, &expected, offsetof(Header, sums_hash)) != 0) throw corrupt("has an impossible header");
   if (file.bytes != h.size)
     throw corrupt(file.bytes < h.size ? "is truncated" : "is longer than it should be");
@@ -257,7 +273,8 @@ void Index::save(const std::string& path, const Cancel& cancel, const Progress& 
   uint64_t text_bytes = 0;
   for (size_t i = 0; i < rows.size(); ++i) ends[i] = text_bytes += ids[i].size();
 
-  const Header header = lay_out(dimensions_, stride_, version->next_handle, rows.size(), text_bytes);
+  const Header header = lay_out(dimensions_, stride_, version->next_handle, rows.size(), text_bytes,
+                                version->rotation != nullptr);
   Writer writer(path);
   for (size_t i = 0; i < rows.size(); ++i) {
     writer.add(rows[i].values, stride_ * sizeof(float));
@@ -270,31 +287,35 @@ void Index::save(const std::string& path, const Cancel& cancel, const Progress& 
   for (const Row& row : rows) writer.add(&row.norm, sizeof row.norm);
   writer.pad_to(header.handles);
   writer.add(handles.data(), handles.size() * sizeof(uint32_t));
-  writer.pad_to(header.pages);
-  // Pages are cut anew, so they are encoded anew: once for their facts, once for their codes, which come
-  // after.
+  // Pages are cut anew, so they are encoded anew.
   std::vector<float> page_rows(size_t{kCodePage} * stride_), page_norms(kCodePage);
-  std::vector<uint8_t> codes(page_bytes(dimensions_));
-  std::vector<CodePage> pages;
-  const auto encode = [&](size_t page) {
-    for (size_t i = 0; i < kCodePage; ++i) {
-      const Row& row = rows[page * kCodePage + i];
-      std::memcpy(page_rows.data() + i * stride_, row.values, stride_ * sizeof(float));
-      page_norms[i] = row.norm;
+  const auto encode_pages = [&](uint64_t codes_at, uint32_t components, uint64_t pages_at,
+                                const auto& encode) {
+    writer.pad_to(codes_at);
+    std::vector<uint8_t> codes(page_bytes(components));
+    std::vector<CodePage> pages;
+    for (size_t first = 0; first + kCodePage <= rows.size(); first += kCodePage) {
+      cancel.check();
+      for (size_t i = 0; i < kCodePage; ++i) {
+        std::memcpy(page_rows.data() + i * stride_, rows[first + i].values, stride_ * sizeof(float));
+        page_norms[i] = rows[first + i].norm;
+      }
+      pages.push_back(encode(first, codes.data()));
+      writer.add(codes.data(), codes.size());
     }
-    return encode_page(page_rows.data(), stride_, dimensions_, page_norms.data(),
-                       handles.data() + page * kCodePage, codes.data());
+    writer.pad_to(pages_at);
+    writer.add(pages.data(), pages.size() * sizeof(CodePage));
   };
-  for (size_t page = 0; page < rows.size() / kCodePage; ++page) {
-    cancel.check();
-    pages.push_back(encode(page));
-  }
-  writer.add(pages.data(), pages.size() * sizeof(CodePage));
-  writer.pad_to(header.codes);
-  for (size_t page = 0; page < pages.size(); ++page) {
-    cancel.check();
-    encode(page);
-    writer.add(codes.data(), codes.size());
+  encode_pages(header.codes, dimensions_, header.pages, [&](size_t first, uint8_t* codes) {
+    return encode_page(page_rows.data(), stride_, dimensions_, page_norms.data(), handles.data() + first,
+                       codes);
+  });
+  if (const auto& rotation = version->rotation) {
+    encode_pages(header.prefix_codes, kPrefixComponents, header.prefix_pages, [&](size_t, uint8_t* codes) {
+      return rotation->encode_page(page_rows.data(), stride_, codes);
+    });
+    writer.pad_to(header.rotation);
+    writer.add(rotation->directions().data(), rotation->directions().size() * sizeof(double));
   }
   writer.pad_to(header.ends);
   writer.add(ends.data(), ends.size() * sizeof(uint64_t));
@@ -340,6 +361,10 @@ std::unique_ptr<Index> Index::open(const std::string& path, unsigned threads, co
   version->number = 1;
   version->live = h.count;
   version->next_handle = h.next_handle;
+  if (h.rotated == 1) {
+    version->rotation = Rotation::restore(h.dimensions, file->at<const double>(h.rotation));
+    if (!version->rotation) throw corrupt("has an impossible rotation");
+  }
   std::vector<Location> rows(h.count);
   for (uint64_t start = 0; start < h.count; start += kBlockRows) {
     const auto count = static_cast<uint32_t>(std::min<uint64_t>(kBlockRows, h.count - start));
@@ -350,6 +375,11 @@ std::unique_ptr<Index> Index::open(const std::string& path, unsigned threads, co
         file->at<uint8_t>(h.codes) + start / kCodePage * page_bytes(h.dimensions),
         file->at<CodePage>(h.pages) + start / kCodePage, file);
     extent.rows = count;
+    if (h.rotated == 1) {
+      extent.prefixes = std::make_shared<Prefixes>(
+          file->at<CodePage>(h.prefix_pages) + start / kCodePage,
+          file->at<uint8_t>(h.prefix_codes) + start / kCodePage * page_bytes(kPrefixComponents));
+    }
     version->extents.push_back(std::move(extent));
     for (uint32_t row = 0; row < count; ++row) rows[start + row] = {slot, row};
   }

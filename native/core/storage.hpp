@@ -54,6 +54,8 @@ using DeadRows = std::vector<uint64_t>;  // bit i: row i of the block is dead
 // Codes of the prefixes of a block's full pages.
 struct Prefixes {
   explicit Prefixes(uint32_t capacity);
+  // In a mapped file that the block keeps.
+  Prefixes(CodePage* file_pages, uint8_t* file_codes) : pages(file_pages), codes(file_codes) {}
   void encode(const Rotation& rotation, const Block& block, uint32_t page, uint32_t stride);
 
   CodePage* pages;

@@ -178,8 +178,9 @@ TEST_CASE("snapshots: what was saved comes back, what was altered is refused") {
   for (int i = 0; i < 90; ++i) {
     std::string altered = bytes;
     // From the end of the magic and the format on, which have an error of their own.
-    const size_t at = i < 40 ? 12 + random.below(i < 20 ? 100 : 4084)
-                             : 4096 + static_cast<size_t>(random.uniform() * static_cast<double>(bytes.size() - 4096));
+    const size_t at =
+        i < 40 ? 12 + random.below(i < 20 ? 100 : 4084)
+               : 4096 + static_cast<size_t>(random.uniform() * static_cast<double>(bytes.size() - 4096));
     altered[at] = static_cast<char>(altered[at] ^ (1 << random.below(8)));
     CHECK(refused(altered) == "FILE_CORRUPT");
     CHECK(refused(bytes.substr(0, static_cast<size_t>(random.uniform() *
@@ -216,6 +217,14 @@ TEST_CASE("the prefix: learned once it pays, kept up to date by writes") {
         oracle(data, count, dimensions, queries.data() + q * dimensions, 10, [](uint32_t) { return true; });
     CHECK(difference(result, 10, q, expected) == "");
   }
+  const auto path = temporary("pointsman-prefix");
+  index.save(path, Cancel(), {});
+  const auto opened = Index::open(path, 2, "cpu", true, Cancel(), {});
+  CHECK(opened->stats().pruning == "norms, prefix of 24 components");
+  const auto again = opened->search(queries, 10, nullptr, 0, Cancel());
+  CHECK(again.handles == result.handles);
+  CHECK(again.scores == result.scores);
+  std::filesystem::remove(path);
   Index plain(dimensions, 2, "cpu");
   add(plain, make_ids(0, count), make_rows(Kind::kRandom, count, dimensions, 54));
   CHECK(plain.stats().pruning == "norms");  // no direction carries more than another
