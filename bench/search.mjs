@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util';
 import { contenders } from './contenders.mjs';
 import { makeData } from './data.mjs';
+import { floorSeconds, highest, measureLimits } from './limits.mjs';
 import { provenance, short, summary, table, writeJson } from './report.mjs';
 
 const HELP = `npm run bench -- search [options]
@@ -54,6 +55,7 @@ export async function main(args) {
     queryCount: Math.max(...batches),
     seed: Number(values.seed),
   });
+  let limits = measureLimits(threads);
   say('building …');
   const list = await contenders(data, { threads, peers });
 
@@ -105,6 +107,12 @@ export async function main(args) {
     }
   }
 
+  limits = highest(limits, measureLimits(threads));
+  for (const result of limits ? results : []) {
+    const floor = floorSeconds(limits, { rows: data.count, dimensions: data.dimensions, batch: result.queriesTimedPerCall });
+    result.shareOfLimit = floor / (result.callMilliseconds.median / 1000);
+  }
+
   const report = {
     benchmark: 'search',
     ...facts,
@@ -115,6 +123,7 @@ export async function main(args) {
     threads,
     rounds,
     seed: Number(values.seed),
+    limits,
     contenders: list.map(({ name, version, setting, buildSeconds, bytesPerRow }) => ({
       name,
       version,
@@ -138,6 +147,12 @@ function overlap(reference, found, count, k) {
   return hits / (count * k);
 }
 
+function limitsLine(limits) {
+  const { readBytesPerSecond: read, float32OperationsPerSecond: fp32, int8OperationsPerSecond: int8 } = limits;
+  const giga = (x) => (x === null ? 'none' : `${short(x / 1e9)}`);
+  return `the limit: every row once as 8-bit codes, at the rates measured in the same run (${giga(read)} GB/s read, ${giga(int8)} GOP/s 8-bit, ${giga(fp32)} GFLOP/s float32); above 100% where rows are skipped`;
+}
+
 /** The report as people read it; also what the README shows. */
 export function describe(report) {
   const batches = [...new Set(report.results.map((r) => r.batch))];
@@ -148,6 +163,10 @@ export function describe(report) {
     const best = (batch) => Math.max(...names.slice(1).map((name) => of(name, batch).queriesPerSecond));
     rows.push(['ratio to the best peer', ...batches.map((batch) => `${short(of(names[0], batch).queriesPerSecond / best(batch))}×`)]);
   }
+  if (report.limits) {
+    const share = (batch) => of(names[0], batch).shareOfLimit;
+    rows.push(['share of the limit', ...batches.map((batch) => `${Math.round(100 * share(batch))}%`)]);
+  }
   const agreed = Math.min(...report.results.map((r) => r.recall));
   return [
     `Queries per second: ${report.rows.toLocaleString('en')} × ${report.dimensions} (${report.data}), k = ${report.k}, ${report.threads} threads of ${report.cpu}; medians of ${report.rounds} interleaved rounds; commit ${report.commit}.`,
@@ -155,6 +174,7 @@ export function describe(report) {
     table(['batch', ...batches.map(String)], rows),
     '',
     ...report.contenders.map((c) => `- ${c.name} ${c.version}: ${c.setting}`),
+    ...(report.limits ? [`- ${limitsLine(report.limits)}`] : []),
     `- the contenders agree on ${(100 * agreed).toFixed(2)}% of the results or more`,
   ].join('\n');
 }

@@ -58,6 +58,7 @@ const CPP = {
   text: ['include'],
   cpu: ['include'],
   cuda: ['include'],
+  bench: ['include'],
   addon: ['include', 'core', 'train', 'text'],
   test: ['include', 'core', 'train', 'text', 'cpu', 'cuda'],
 };
@@ -66,8 +67,8 @@ const RESERVED = [
   { headers: /^(cuda|cublas|cub\/|cooperative_groups|thrust\/|nvml|mma\.h)/, where: (part) => part === 'cuda', place: 'cuda/' },
   {
     headers: /^([a-z]mmintrin|immintrin|x86intrin|arm_[a-z]+)\.h$/,
-    where: (part, file) => part === 'cpu' && basename(file).startsWith('kernels_'),
-    place: 'cpu/kernels_*',
+    where: (part, file) => part === 'bench' || (part === 'cpu' && basename(file).startsWith('kernels_')),
+    place: 'cpu/kernels_* and bench',
   },
 ];
 
