@@ -264,4 +264,28 @@ describe('worker threads', () => {
     const results = await Promise.all([runWorker(false), runWorker(true), runWorker(false), runWorker(true)]);
     expect(results).toEqual([5000, 'ended', 5000, 'ended']);
   });
+
+  it('may be terminated at any moment of their work', async () => {
+    const code = `
+      const { parentPort } = require('node:worker_threads');
+      const addon = require('node-gyp-build')(${JSON.stringify(process.cwd())});
+      const index = new addon.Index(32, 0, 'cpu');
+      const rows = new Float32Array(3000 * 32).map((_, i) => Math.sin(i));
+      const load = () => {
+        const batch = new addon.Batch(32, rows, 3000);
+        batch.addIds(Array.from({ length: 3000 }, (_, i) => 'w' + i));
+        return index.upsert(batch, () => {}).promise;
+      };
+      (async () => {
+        await load();
+        parentPort.postMessage('ready');
+        for (;;) await Promise.all([load(), index.search(rows.subarray(0, 32 * 50), 10).promise, index.search(rows.subarray(0, 5), 1).promise.catch(() => {})]);
+      })();`;
+    for (let round = 0; round < 12; round++) {
+      const worker = new Worker(code, { eval: true });
+      await new Promise((resolve) => worker.once('message', resolve));
+      await new Promise((resolve) => setTimeout(resolve, round * 3));
+      expect(await worker.terminate()).toBe(1);
+    }
+  });
 });

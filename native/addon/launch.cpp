@@ -110,19 +110,7 @@ void settle(Napi::Env env, Message& message) {
   }
 }
 
-// On the JavaScript thread. `env` is null when the environment is going away: then nothing may be called.
-void receive(napi_env env, napi_value, void* context, void* data) {
-  const std::unique_ptr<Message> message(static_cast<Message*>(data));
-  if (env == nullptr) return;
-  Job& job = *message->job;
-  const Napi::HandleScope scope(env);
-  if (message->end) {
-    settle(env, *message);
-    static_cast<Channel*>(context)->end(env);
-    job.on_progress.Reset();
-    job.deferred.reset();
-    return;
-  }
+void tell_progress(Napi::Env env, Job& job) {
   uint64_t done, total;
   {
     std::lock_guard lock(job.mutex);
@@ -138,6 +126,25 @@ void receive(napi_env env, napi_value, void* context, void* data) {
     // A throwing listener stops the work it listens to, and is reported as any uncaught exception is.
     job.cancel.request();
     napi_fatal_exception(env, error.Value());
+  }
+}
+
+// On the JavaScript thread. `env` is null when the environment is going away: then nothing may be called. A worker that
+// is being terminated refuses calls before that, by exceptions that nobody is left to hear of.
+void receive(napi_env env, napi_value, void* context, void* data) {
+  const std::unique_ptr<Message> message(static_cast<Message*>(data));
+  if (env == nullptr) return;
+  Job& job = *message->job;
+  try {
+    const Napi::HandleScope scope(env);
+    if (!message->end) {
+      tell_progress(env, job);
+      return;
+    }
+    static_cast<Channel*>(context)->end(env);
+    settle(env, *message);
+    job.on_progress.Reset();
+  } catch (const Napi::Error&) {
   }
 }
 
