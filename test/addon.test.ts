@@ -125,4 +125,22 @@ describe('the addon called directly', () => {
     expect(code(() => index.searchSync(new Float32Array(4), 5000))).toBe('BAD_K');
     await expect(index.search(new Float32Array(3), 1).promise).rejects.toMatchObject({ code: 'WRONG_SHAPE' });
   });
+
+  it('is not upset by getters that run while it reads', async () => {
+    for (let round = 0; round < 20; round++) {
+      const own = new addon.Index(1, 2, 'cpu');
+      const batch = new addon.Batch(1, new Float32Array(500).fill(1), 500);
+      const ids = [...Array.from({ length: 1000 }, (_, i) => `an identifier that is long enough ${i}`), null];
+      let job: { promise: Promise<unknown> } | undefined;
+      Object.defineProperty(ids, 500, {
+        get() {
+          job = own.upsert(batch);
+          return 'x';
+        },
+      });
+      expect(() => batch.addIds(ids)).toThrow();
+      expect(job).toBeUndefined(); // the batch had no ids yet, so it was refused
+      own.close();
+    }
+  });
 });

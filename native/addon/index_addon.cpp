@@ -26,14 +26,13 @@ struct Texts {
     if (!list.IsArray()) throw Error(Code::BAD_ARGUMENT, std::string(name) + " must be an array of strings");
     const auto array = list.As<Napi::Array>();
     const uint32_t count = array.Length();
-    const size_t bytes_before = bytes.size(), ends_before = ends.size();
-    try {
-      for (uint32_t i = 0; i < count; ++i) add_one(array.Get(i), name);
-    } catch (...) {
-      bytes.resize(bytes_before);
-      ends.resize(ends_before);
-      throw;
-    }
+    for (uint32_t i = 0; i < count; ++i) add_one(array.Get(i), name);
+  }
+  void append(const Texts& other) {
+    const size_t before = bytes.size();
+    ends.reserve(ends.size() + other.ends.size());
+    bytes += other.bytes;
+    for (const size_t end : other.ends) ends.push_back(before + end);
   }
   std::vector<std::string_view> views() const {
     std::vector<std::string_view> out;
@@ -102,8 +101,11 @@ class BatchObject : public Napi::ObjectWrap<BatchObject> {
  private:
   Napi::Value add_ids(const Napi::CallbackInfo& info) {
     return method<BatchObject>(info, [&]() -> Napi::Value {
+      // The array's getters may run JavaScript that uses this batch: nothing of it is touched before they are done.
+      Texts added;
+      added.add(info[0], "ids");
       if (!rows_) throw Error(Code::BAD_ARGUMENT, "the batch was used already");
-      rows_->ids.add(info[0], "ids");
+      rows_->ids.append(added);
       return info.Env().Undefined();
     });
   }
@@ -165,8 +167,14 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
       return launch(info.Env(), info[4], [=](const Cancel& cancel, const Progress& progress) -> Settle {
         std::shared_ptr<Index> index = Index::open(path, threads, backend, verify, cancel, progress);
         return [index](Napi::Env env) -> Napi::Value {
-          environment(env).opened = index;
-          return environment(env).index.New({});
+          auto& opened = environment(env).opened;
+          opened = index;
+          try {
+            return environment(env).index.New({});
+          } catch (...) {
+            opened.reset();  // or the next index would take it over
+            throw;
+          }
         };
       });
     });

@@ -10,6 +10,15 @@
 namespace pointsman::addon {
 namespace {
 
+struct Job;
+
+struct Message {
+  std::shared_ptr<Job> job;
+  bool end = false;          // else: progress
+  Settle settle;             // set: the job has ended well
+  std::exception_ptr error;  // set: the job has failed
+};
+
 // One launched job, held by the pool's closure, by its messages and by its cancel function. Its Napi members
 // are touched on the JavaScript thread only, and let go there when the job ends; should the environment end
 // first, they are left to it (SuppressDestruct): by then no thread may call into it.
@@ -18,6 +27,7 @@ struct Job {
   Work work;
   std::shared_ptr<Channel> channel;
 
+  std::unique_ptr<Message> last;  // made beforehand: ending must not need memory
   std::optional<Napi::Promise::Deferred> deferred;
   Napi::FunctionReference on_progress;
 
@@ -25,13 +35,6 @@ struct Job {
   uint64_t done = 0, total = 0;
   bool progress_pending = false;
   std::chrono::steady_clock::time_point last_progress{};
-};
-
-struct Message {
-  std::shared_ptr<Job> job;
-  bool end = false;          // else: progress
-  Settle settle;             // set: the job has ended well
-  std::exception_ptr error;  // set: the job has failed
 };
 
 void receive(napi_env env, napi_value, void* context, void* data);
@@ -166,7 +169,7 @@ void report(const std::shared_ptr<Job>& job, uint64_t done, uint64_t total) {
 }
 
 void run(const std::shared_ptr<Job>& job, bool with_progress) {
-  auto message = std::make_unique<Message>();
+  auto message = std::move(job->last);
   message->job = job;
   message->end = true;
   try {
@@ -200,13 +203,14 @@ Napi::Value launch(Napi::Env env, const Napi::Value& on_progress, Work work,
   handle.Set("promise", job->deferred->Promise());
   handle.Set("cancel", Napi::Function::New(env, [job](const Napi::CallbackInfo&) { job->cancel.request(); }));
 
-  job->channel->begin(env);
+  job->last = std::make_unique<Message>();
   auto body = [job, with_progress] { run(job, with_progress); };
   if (strand) {
     strand->submit(std::move(body));
   } else {
     ThreadPool::shared().submit(std::move(body));
   }
+  job->channel->begin(env);  // in time: the end can only come back on this thread
   return handle;
 }
 

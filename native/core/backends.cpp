@@ -1,6 +1,7 @@
 #include "core/backends.hpp"
 
 #include <dlfcn.h>
+#include <unistd.h>
 
 #include <mutex>
 
@@ -24,6 +25,10 @@ std::string own_folder() {
 BackendState load_plugin(const std::string& name) {
   BackendState state{nullptr, name, ""};
   const std::string path = own_folder() + "/libpointsman_" + name + ".so";
+  if (access(path.c_str(), F_OK) != 0) {  // the usual case needs no loader's words
+    state.reason = "not installed: no plugin beside the addon";
+    return state;
+  }
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
     const char* why = dlerror();

@@ -95,6 +95,11 @@ size_t Directory::bytes() const {
   return table_.size() * sizeof(Slot) + entries_.size() * sizeof(Entry) + arena_bytes_;
 }
 
+uint32_t Directory::known_handles() const {
+  std::lock_guard lock(mutex_);
+  return next_handle_;
+}
+
 // ---- the writer ----
 
 void Directory::reserve(size_t count) {
@@ -129,11 +134,12 @@ const char* Directory::keep(std::string_view text) {
   return place;
 }
 
-void Directory::append(std::span<const std::string_view> ids) {
+void Directory::append(std::span<const std::string_view> ids, std::span<const Location> rows) {
   in_portions(ids.size(), mutex_, [&](size_t i) {
     Entry e;
     e.text = keep(ids[i]);
     e.length = static_cast<uint32_t>(ids[i].size());
+    e.row = rows[i];
     entries_.push_back(e);
   });
 }
@@ -152,13 +158,13 @@ void Directory::insert_locked(uint32_t handle, uint64_t hash) noexcept {
   ++live_;
 }
 
-void Directory::publish(uint32_t first, std::span<const Location> rows) noexcept {
-  in_portions(rows.size(), mutex_, [&](size_t i) {
+void Directory::publish(uint32_t first, size_t count) noexcept {
+  in_portions(count, mutex_, [&](size_t i) {
     const uint32_t handle = first + static_cast<uint32_t>(i);
-    entries_[handle].row = rows[i];
     insert_locked(handle, hash_of(entries_[handle].view()));
   });
-  next_handle_ = first + static_cast<uint32_t>(rows.size());
+  std::lock_guard lock(mutex_);
+  next_handle_ = first + static_cast<uint32_t>(count);
 }
 
 void Directory::move(std::span<const uint32_t> handles, std::span<const Location> rows) noexcept {

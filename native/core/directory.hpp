@@ -34,17 +34,19 @@ class Directory {
   // others.
   void texts(std::span<const uint32_t> handles, std::string_view* out) const;
   size_t bytes() const;
+  // All experts with lower handles are found by id (until they are removed).
+  uint32_t known_handles() const;
 
   // ---- the writer ----
   uint32_t next_handle() const { return next_handle_; }
   // Makes room for `count` more ids; may throw, changes nothing that is seen.
   void reserve(size_t count);
-  // Gives `ids` the handles from next_handle() on, with their text kept but not yet found by id. May throw;
-  // undo by `withdraw`.
-  void append(std::span<const std::string_view> ids);
+  // Gives `ids` the handles from next_handle() on, with their text and place kept but not yet found by id. May
+  // throw; undo by `withdraw`.
+  void append(std::span<const std::string_view> ids, std::span<const Location> rows);
   void withdraw(uint32_t first_handle) noexcept;
-  // The rest never throws. `first`..: handles of one append.
-  void publish(uint32_t first, std::span<const Location> rows) noexcept;
+  // The rest never throws. `first`..: the handles of one append.
+  void publish(uint32_t first, size_t count) noexcept;
   void move(std::span<const uint32_t> handles, std::span<const Location> rows) noexcept;
   void remove(std::span<const uint32_t> handles) noexcept;
 

@@ -34,6 +34,11 @@ void pad_row(const float* from, uint32_t dimensions, uint32_t stride, float* to)
 
 namespace {
 
+uint64_t next_index_id() {
+  static std::atomic<uint64_t> next{1};
+  return next.fetch_add(1, std::memory_order_relaxed);
+}
+
 uint32_t checked_dimensions(uint32_t dimensions) {
   if (dimensions < 1 || dimensions > kMaxDimensions) {
     throw Error(Code::BAD_DIMENSIONS, "dimensions must be from 1 to 4096, not " + std::to_string(dimensions));
@@ -44,7 +49,8 @@ uint32_t checked_dimensions(uint32_t dimensions) {
 }  // namespace
 
 Index::Index(uint32_t dimensions, unsigned threads, const std::string& backend)
-    : dimensions_(checked_dimensions(dimensions)),
+    : id_(next_index_id()),
+      dimensions_(checked_dimensions(dimensions)),
       stride_(stride_of(dimensions)),
       threads_(threads == 0 ? ThreadPool::shared().size() : std::min(threads, ThreadPool::shared().size())),
       state_(std::make_unique<State>()) {
@@ -84,12 +90,16 @@ std::vector<std::string> Index::ids(uint32_t first, uint32_t most, uint32_t& nex
 }
 
 Filter Index::filter(std::span<const std::string_view> ids, bool complement) const {
+  // A version is published before the directory knows its new experts: those are not in the filter, for what is to
+  // be excluded could not be found among them.
+  const uint32_t known = state_->directory->known_handles();
   const auto version = state_->current();
   Filter filter;
-  filter.index = this;
-  filter.handles = version->next_handle;
-  filter.bits.assign((size_t{filter.handles} + 63) / 64, 0);
+  filter.index = id_;
+  filter.handles = std::min(known, version->next_handle);
+  filter.bits.assign(filter.handles / 64 + 1, 0);  // never empty: to a backend no bits at all mean no filter
   const auto set = [&](uint32_t handle, bool on) {
+    if (handle >= filter.handles) return;
     const uint64_t bit = uint64_t{1} << (handle % 64);
     if (on) {
       filter.bits[handle / 64] |= bit;
@@ -107,7 +117,7 @@ Filter Index::filter(std::span<const std::string_view> ids, bool complement) con
   std::vector<uint32_t> handles(ids.size());
   state_->directory->find_all(ids, handles.data());
   for (const uint32_t handle : handles) {
-    if (handle < filter.handles) set(handle, !complement);
+    set(handle, !complement);
   }
   for (const uint64_t word : filter.bits) filter.size += static_cast<uint32_t>(__builtin_popcountll(word));
   return filter;
@@ -119,7 +129,7 @@ SearchResult Index::search(std::span<const float> queries, uint32_t k, const Fil
   if (queries.size() % dimensions_ != 0) {
     throw Error(Code::WRONG_SHAPE, "queries must be rows of " + std::to_string(dimensions_) + " numbers");
   }
-  if (filter != nullptr && filter->index != this) {
+  if (filter != nullptr && filter->index != id_) {
     throw Error(Code::BAD_ARGUMENT, "the filter belongs to another index");
   }
   const size_t count = queries.size() / dimensions_;
@@ -128,8 +138,9 @@ SearchResult Index::search(std::span<const float> queries, uint32_t k, const Fil
   Buffer padded(count * stride_ * sizeof(float));
   std::vector<float> norms(count);
   for (size_t i = 0; i < count; ++i) {
-    norms[i] = checked_norm(queries.data() + i * dimensions_, dimensions_, "query", i);
-    pad_row(queries.data() + i * dimensions_, dimensions_, stride_, padded.as<float>() + i * stride_);
+    float* row = padded.as<float>() + i * stride_;
+    pad_row(queries.data() + i * dimensions_, dimensions_, stride_, row);
+    norms[i] = checked_norm(row, dimensions_, "query", i);  // of the copy: shared memory may change meanwhile
   }
 
   SearchResult result;

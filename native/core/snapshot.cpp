@@ -22,6 +22,7 @@
 #include <algorithm>
 #include <bit>
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 
 #include "core/state.hpp"
@@ -102,12 +103,13 @@ class Writer {
  public:
   explicit Writer(const std::string& path) : path_(path) {
     static std::atomic<uint32_t> number{0};
-    temporary_ = path + ".tmp-" + std::to_string(getpid()) + "-" + std::to_string(number++);
-    fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-    if (fd_ < 0) fail_io("cannot write", temporary_);
     buffer_.reserve(kSumBytes);
-    // The header's place; it is filled last.
-    if (lseek(fd_, kHeaderBytes, SEEK_SET) < 0) fail_io("cannot write", temporary_);
+    // A process that was killed may have left files under the names of one with the same number: the next name, then.
+    do {
+      temporary_ = path + ".tmp-" + std::to_string(getpid()) + "-" + std::to_string(number++);
+      fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    } while (fd_ < 0 && errno == EEXIST);
+    if (fd_ < 0) fail_io("cannot write", temporary_);
   }
   ~Writer() {
     if (fd_ >= 0) {
@@ -118,6 +120,10 @@ class Writer {
   Writer(const Writer&) = delete;
   Writer& operator=(const Writer&) = delete;
 
+  // Its place; it is filled last.
+  void skip_header() {
+    if (lseek(fd_, kHeaderBytes, SEEK_SET) < 0) fail_io("cannot write", temporary_);
+  }
   uint64_t offset() const { return kHeaderBytes + passed_ + buffer_.size(); }
 
   void add(const void* data, size_t bytes) {
@@ -232,7 +238,7 @@ Header checked_header(const Mapping& file, const std::string& path) {
   if (h.header_hash != hash_header(h) || !padded) throw corrupt("has an altered header");
   const uint64_t most = file.bytes / sizeof(float);  // so that nothing below overflows
   if (h.dimensions < 1 || h.dimensions > kMaxDimensions || h.stride != stride_of(h.dimensions) ||
-      h.count > most || h.text_bytes > file.bytes || h.count > h.next_handle) {
+      h.count > most || h.text_bytes > file.bytes || h.count > h.next_handle || h.next_handle > Directory::kMaxHandles) {
     throw corrupt("has an impossible header");
   }
   const Header expected =
@@ -276,6 +282,7 @@ void Index::save(const std::string& path, const Cancel& cancel, const Progress& 
   const Header header = lay_out(dimensions_, stride_, version->next_handle, rows.size(), text_bytes,
                                 version->rotation != nullptr);
   Writer writer(path);
+  writer.skip_header();
   for (size_t i = 0; i < rows.size(); ++i) {
     writer.add(rows[i].values, stride_ * sizeof(float));
     if (i % 4096 == 0) {
@@ -348,11 +355,21 @@ std::unique_ptr<Index> Index::open(const std::string& path, unsigned threads, co
   });
 
   auto* handles = file->at<uint32_t>(h.handles);
+  const auto* norms = file->at<const float>(h.norms);
+  for (const uint64_t pages : {h.pages, h.rotated == 1 ? h.prefix_pages : h.pages}) {
+    for (uint64_t i = 0; i < h.count / kCodePage; ++i) {
+      const CodePage& page = file->at<const CodePage>(pages)[i];
+      const bool sane = std::isfinite(page.scale) && page.scale > 0 && page.error >= 0 && page.hat >= 0 &&
+                        std::isfinite(page.error + page.hat) && page.norm >= 0;
+      if (!sane) throw corrupt("has impossible codes");
+    }
+  }
   const auto* ends = file->at<const uint64_t>(h.ends);
   std::vector<std::string_view> ids(h.count);
   for (uint64_t i = 0; i < h.count; ++i) {
     const uint64_t begin = i == 0 ? 0 : ends[i - 1];
-    if (ends[i] < begin || ends[i] > h.text_bytes) throw corrupt("has impossible ids");
+    if (ends[i] <= begin || ends[i] > h.text_bytes) throw corrupt("has impossible ids");
+    if (!(norms[i] >= 0 && norms[i] <= 0x1p64f)) throw corrupt("has impossible norms");
     if (handles[i] >= h.next_handle) throw corrupt("has impossible handles");
     ids[i] = {file->data + h.text + begin, static_cast<size_t>(ends[i] - begin)};
   }

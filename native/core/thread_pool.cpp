@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <exception>
 #include <memory>
+#include <new>
+#include <system_error>
 #include <thread>
 
 namespace pointsman {
@@ -70,8 +72,13 @@ ThreadPool& ThreadPool::shared() {
   return *pool;
 }
 
-ThreadPool::ThreadPool(unsigned size) : size_(size) {
-  for (unsigned i = 0; i < size; ++i) std::thread([this] { work(); }).detach();
+ThreadPool::ThreadPool(unsigned size) {
+  try {
+    for (; size_ < size; ++size_) std::thread([this] { work(); }).detach();
+  } catch (const std::system_error&) {
+    // The system gives no more threads: fewer do, none cannot.
+    if (size_ == 0) throw;
+  }
 }
 
 void ThreadPool::work() {
@@ -107,7 +114,11 @@ void ThreadPool::parallel_for(size_t count, unsigned threads,
   {
     // Ahead of whole jobs: loops already begun finish before new work starts.
     std::lock_guard lock(mutex_);
-    for (unsigned i = 1; i < threads; ++i) queue_.push_front([loop] { loop->help(); });
+    try {
+      for (unsigned i = 1; i < threads; ++i) queue_.push_front([loop] { loop->help(); });
+    } catch (const std::bad_alloc&) {
+      // Fewer helpers: those that are queued hold `body` and must be waited for.
+    }
   }
   if (threads == 2) {
     wake_.notify_one();
@@ -125,24 +136,41 @@ void Strand::submit(std::function<void()> job) {
   {
     std::lock_guard lock(mutex_);
     queue_.push_back(std::move(job));
-    if (queue_.size() > 1) return;
+    if (running_) return;
+    running_ = true;
   }
-  ThreadPool::shared().submit([self = shared_from_this()] { self->step(); });
+  try {
+    ThreadPool::shared().submit([self = shared_from_this()] { self->run(); });
+  } catch (...) {
+    std::lock_guard lock(mutex_);
+    running_ = false;
+    queue_.pop_back();
+    throw;
+  }
 }
 
-void Strand::step() {
-  std::function<void()>* job;
-  {
-    std::lock_guard lock(mutex_);
-    job = &queue_.front();  // a deque's elements stay in place while others are pushed
+void Strand::run() {
+  for (;;) {
+    std::function<void()> job;
+    {
+      std::lock_guard lock(mutex_);
+      if (queue_.empty()) {
+        running_ = false;
+        return;
+      }
+      job = std::move(queue_.front());
+      queue_.pop_front();
+    }
+    job();
+    job = nullptr;
+    try {
+      // The next job takes its turn behind what other parts have queued.
+      ThreadPool::shared().submit([self = shared_from_this()] { self->run(); });
+      return;
+    } catch (const std::bad_alloc&) {
+      // Out of turn, then.
+    }
   }
-  (*job)();
-  {
-    std::lock_guard lock(mutex_);
-    queue_.pop_front();
-    if (queue_.empty()) return;
-  }
-  ThreadPool::shared().submit([self = shared_from_this()] { self->step(); });
 }
 
 }  // namespace pointsman

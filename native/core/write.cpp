@@ -17,7 +17,10 @@ constexpr size_t kRowsAtOnce = 4096;  // copied between two looks at `cancel`
 constexpr uint64_t kRotateFrom = 32768;
 constexpr uint64_t kRotationSample = 8192;
 
-void refuse_duplicates(std::span<const std::string_view> ids) {
+void refuse_bad_ids(std::span<const std::string_view> ids) {
+  for (const std::string_view id : ids) {
+    if (id.empty()) throw Error(Code::BAD_ARGUMENT, "an id is empty");
+  }
   if (ids.size() < 2) return;
   const size_t mask = std::bit_ceil(ids.size() * 2) - 1;
   std::vector<uint32_t> table(mask + 1, UINT32_MAX);
@@ -184,7 +187,7 @@ void Index::upsert(std::span<const std::string_view> ids, std::span<const float>
                                        std::to_string(rows.size()));
   }
   if (ids.empty()) return;
-  refuse_duplicates(ids);
+  refuse_bad_ids(ids);
   const auto in_parts = [&](const auto& body) {
     ThreadPool::shared().parallel_for(
         (ids.size() + kRowsAtOnce - 1) / kRowsAtOnce, threads_, [&](size_t part, unsigned) {
@@ -240,14 +243,14 @@ void Index::upsert(std::span<const std::string_view> ids, std::span<const float>
 
   directory.reserve(fresh.size());
   try {
-    directory.append(fresh);
+    directory.append(fresh, fresh_at);
     cancel.check();
   } catch (...) {
     directory.withdraw(first);
     throw;
   }
   state_->publish(draft.finish());
-  directory.publish(first, fresh_at);
+  directory.publish(first, fresh.size());
   directory.move(moved, moved_to);
   compact();
 }

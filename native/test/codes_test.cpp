@@ -121,6 +121,41 @@ TEST_CASE("adversarial rows: the oracle's results") {
   }
 }
 
+TEST_CASE("the bound is needed whole: winners whose codes hide all that can be hidden") {
+  // Rows of one page share the scale 1 (a component of 127), or the query's is 1: then 0.49 codes as 0. Rivals are coded
+  // exactly and lie first, so the winner is kept only by what the bound adds.
+  const uint32_t dimensions = 64, count = kCodePage, winner = 700, rivals = 600;
+  for (const IsaChoice& choice : available_kernels()) {
+    if (!choice.supported || choice.kernels->scan_codes == nullptr) continue;
+    CAPTURE(choice.kernels->isa);
+    setenv("POINTSMAN_ISA", choice.kernels->isa, 1);
+    for (const bool in_query : {false, true}) {
+      CAPTURE(in_query);
+      std::vector<float> rows(count * dimensions), query(dimensions);
+      float* best = rows.data() + winner * dimensions;
+      if (in_query) {
+        query[0] = static_cast<float>(choice.kernels->code_limit);
+        query[1] = 30;
+      } else {
+        rows[0] = 127;
+      }
+      for (uint32_t j = in_query ? 2 : 1; j < dimensions; ++j) {
+        query[j] = in_query ? 0.49f : 1.0f;
+        best[j] = in_query ? 1.0f : 0.49f;
+      }
+      for (uint32_t i = 1; i < rivals; ++i) {
+        float* row = rows.data() + i * dimensions;
+        row[1] = in_query ? 1.0f : 30.0f;
+        for (uint32_t j = 2; in_query && j < dimensions; ++j) row[j] = j % 2 ? 1.0f : -1.0f;
+      }
+      Index index(dimensions, 1, "cpu");
+      add(index, make_ids(0, count), rows);
+      CHECK(index.search(query, 1, nullptr, 1, Cancel()).handles[0] == winner);
+    }
+    unsetenv("POINTSMAN_ISA");
+  }
+}
+
 TEST_CASE("the code kernels sum exactly, whatever the codes") {
   for (const IsaChoice& choice : available_kernels()) {
     const Kernels& kernels = *choice.kernels;

@@ -136,6 +136,11 @@ TEST_CASE("filters: the same as an oracle that leaves the others out") {
       }
     }
   }
+  // A filter of an empty index stays empty when experts come.
+  Index late(dimensions, 1, "cpu");
+  const Filter nobody = late.filter({}, true);
+  add(late, {"x"}, std::vector<float>(dimensions, 1.0f));
+  CHECK(late.search(std::vector<float>(dimensions, 1.0f), 1, &nobody, 0, Cancel()).counts[0] == 0);
   Index other(dimensions, 1, "cpu");
   const Filter foreign = other.filter({}, false);
   CHECK_THROWS_AS(index.search(std::vector<float>(dimensions), 1, &foreign, 0, Cancel()), Error);

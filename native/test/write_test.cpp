@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <memory>
 #include <thread>
 
 #include "pointsman/thread_pool.hpp"
@@ -138,6 +139,43 @@ TEST_CASE("searches beside writes see whole versions") {
   CHECK(mixed == 0);
 }
 
+TEST_CASE("filters beside writes: what was excluded is never found") {
+  const uint32_t dimensions = 4, count = at_most_rows(60000);
+  std::vector<float> rows(size_t{count} * dimensions, 1.0f);
+  const auto ids = make_ids(0, count);
+  std::atomic<int> wrong{0};
+  for (int round = 0; round < 4; ++round) {
+    Index index(dimensions, 2, "cpu");
+    std::atomic<bool> done{false};
+    std::thread reader([&] {
+      const std::vector<float> query(dimensions, 1.0f);
+      while (!done) {
+        // Everybody but this call's own experts: nobody, as long as all of them are known or none.
+        const Filter others = index.filter(views(ids), true);
+        const auto result = index.search(query, 1, &others, 1, Cancel());
+        wrong += result.counts[0] != 0;
+        const auto hit = index.search(query, 1, nullptr, 1, Cancel());
+        if (hit.counts[0]) wrong += index.id_of(hit.handles[0]) != ids[hit.handles[0]];
+      }
+    });
+    add(index, ids, rows);
+    done = true;
+    reader.join();
+  }
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("a filter is of one index, also after that is gone") {
+  auto first = std::make_unique<Index>(2, 1, "cpu");
+  add(*first, {"a"}, {1, 2});
+  const Filter filter = first->filter(views({"a"}), false);
+  first.reset();
+  for (int i = 0; i < 50; ++i) {  // one of them may well lie where the first lay
+    Index other(2, 1, "cpu");
+    CHECK(code_of([&] { other.search(std::vector<float>{1, 1}, 1, &filter, 0, Cancel()); }) == "BAD_ARGUMENT");
+  }
+}
+
 TEST_CASE("snapshots: what was saved comes back, what was altered is refused") {
   const uint32_t dimensions = 19, rows = at_most_rows(20000);
   const auto data = make_rows(Kind::kRandom, rows, dimensions, 21);
@@ -191,6 +229,14 @@ TEST_CASE("snapshots: what was saved comes back, what was altered is refused") {
   CHECK(refused(std::string(5000, 'x')) == "FILE_VERSION");
   CHECK(code_of([] { Index::open("/nowhere/at/all", 1, "cpu", true, Cancel(), {}); }) == "FILE_IO");
   CHECK(code_of([&] { index.save("/nowhere/at/all", Cancel(), {}); }) == "FILE_IO");
+  // Temporary files of a killed process that had our number are passed over.
+  std::vector<std::string> left;
+  for (int i = 0; i < 400; ++i) {
+    left.push_back(path + ".tmp-" + std::to_string(getpid()) + "-" + std::to_string(i));
+    std::ofstream(left.back()) << "left";
+  }
+  index.save(path, Cancel(), {});
+  for (const auto& name : left) std::filesystem::remove(name);
   std::filesystem::remove(path);
 }
 

@@ -203,14 +203,16 @@ export class ExpertIndex {
    * @param queries row-major, any number of rows × dimensions; copied at the call.
    * @throws PointsmanError WRONG_SHAPE, BAD_K, NOT_FINITE, NORM_TOO_LARGE, BAD_ARGUMENT, DETACHED_BUFFER, CLOSED, ABORTED, OUT_OF_MEMORY
    */
-  async search(queries: Float32Array, { k, filter, signal }: SearchOptions & { signal?: AbortSignal | undefined }): Promise<SearchResult> {
+  async search(queries: Float32Array, options: SearchOptions & { signal?: AbortSignal | undefined }): Promise<SearchResult> {
+    const { k, filter, signal } = options ?? {}; // from JavaScript they may be missing: checkK says so
     this.#checkSearch(queries, k, filter);
     const raw = await run(() => this.#native.search(queries, k, filter?.raw), 'search', { signal });
     return new SearchResult(this.#resolve, k, raw);
   }
 
   /** The same on the calling thread alone: for small indexes, where a thread hop costs more than the search. */
-  searchSync(queries: Float32Array, { k, filter }: SearchOptions): SearchResult {
+  searchSync(queries: Float32Array, options: SearchOptions): SearchResult {
+    const { k, filter } = options ?? {};
     this.#checkSearch(queries, k, filter);
     return new SearchResult(
       this.#resolve,

@@ -52,6 +52,8 @@ export function checkIds(ids: unknown): readonly string[] {
     if (typeof id !== 'string' || id.length === 0) {
       throw new PointsmanError('BAD_ARGUMENT', `ids[${i}] must be a string that is not empty`);
     }
+    // UTF-8 has no lone surrogates: two such ids could become one.
+    if (!id.isWellFormed()) throw new PointsmanError('BAD_ARGUMENT', `ids[${i}] is not well-formed Unicode`);
   }
   return ids as string[];
 }
@@ -60,7 +62,7 @@ export function checkIds(ids: unknown): readonly string[] {
 export function checkRows(vectors: unknown, dimensions: number, name: string): number {
   if (!(vectors instanceof Float32Array)) throw new PointsmanError('BAD_ARGUMENT', `${name} must be a Float32Array`);
   if (vectors.buffer instanceof ArrayBuffer && 'detached' in vectors.buffer && vectors.buffer.detached) {
-    throw new PointsmanError('DETACHED_BUFFER', `${name}'s buffer was transferred away`);
+    throw new PointsmanError('DETACHED_BUFFER', `the buffer of ${name} was transferred away`);
   }
   if (vectors.length % dimensions !== 0) {
     throw new PointsmanError('WRONG_SHAPE', `${name} has ${vectors.length} elements, not a multiple of ${dimensions} dimensions`);

@@ -23,7 +23,7 @@ inline constexpr double kMaxSquaredNorm = 0x1p126;
 
 // Experts by handle: bit h is set when the expert with handle h is eligible. Of one index.
 struct Filter {
-  const void* index = nullptr;
+  uint64_t index = 0;  // the id of the index that made it
   std::vector<uint64_t> bits;
   uint32_t handles = 0;  // bits in use
   uint32_t size = 0;     // bits set
@@ -94,6 +94,7 @@ class Index {
  private:
   struct State;
   void compact() noexcept;
+  const uint64_t id_;  // never reused
   const uint32_t dimensions_;
   const uint32_t stride_;
   const unsigned threads_;

@@ -31,7 +31,7 @@ class ThreadPool {
   explicit ThreadPool(unsigned size);
   void work();
 
-  const unsigned size_;
+  unsigned size_ = 0;  // set before the pool is seen
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<std::function<void()>> queue_;
@@ -44,10 +44,11 @@ class Strand : public std::enable_shared_from_this<Strand> {
   void submit(std::function<void()> job);
 
  private:
-  void step();
+  void run();
 
   std::mutex mutex_;
-  std::deque<std::function<void()>> queue_;  // the front is running
+  std::deque<std::function<void()>> queue_;
+  bool running_ = false;  // a run is on the pool or on its way there
 };
 
 }  // namespace pointsman
