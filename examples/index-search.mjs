@@ -1,4 +1,5 @@
 /** The engine alone: an index of your own vectors, filtered and searched. Run: node examples/index-search.mjs */
+import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ExpertIndex } from 'pointsman';
@@ -30,3 +31,4 @@ const again = await ExpertIndex.open(path);
 console.log('saved and opened:', again.size, 'vectors on', again.stats().isa);
 again.close();
 index.close();
+await rm(path);

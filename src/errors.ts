@@ -48,6 +48,28 @@ export class PointsmanError extends Error {
   }
 }
 
+/** Refuses options that are no object, and names that nobody would read: a slip of the pen must not be passed over. */
+export function checkOptions(options: unknown, known: readonly string[] | undefined, what: string): void {
+  if (options === null || typeof options !== 'object') {
+    throw new PointsmanError('BAD_ARGUMENT', `the options of ${what} must be an object, not ${String(options)}`);
+  }
+  const unknown = known && Object.keys(options).find((name) => !known.includes(name));
+  if (unknown !== undefined) {
+    throw new PointsmanError('BAD_ARGUMENT', `${what} has no option '${unknown}'; it has ${known?.join(', ')}`);
+  }
+}
+
+/** `1 expert`, `2 experts`. */
+export function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}
+
+/** Up to five of the names, and how many more. */
+export function someOf(names: readonly string[]): string {
+  const shown = names.slice(0, 5).map((name) => `'${name}'`);
+  return `${shown.join(', ')}${names.length > 5 ? ` and ${names.length - 5} more` : ''}`;
+}
+
 /** A native error (it carries `code`) as a PointsmanError; anything else unchanged. */
 export function fromNative(error: unknown): unknown {
   if (error instanceof Error && !(error instanceof PointsmanError) && 'code' in error) {

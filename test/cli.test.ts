@@ -139,9 +139,10 @@ describe('learn and route', () => {
     const [explored] = await route('--explore', '1', '--among', '3', '--seed', '5');
     expect(explored.propensity).toBeCloseTo(1 / 3);
     expect((await route('--explore', '1', '--among', '3', '--seed', '5'))[0].expert).toBe(explored.expert);
-    expect((await cli(['route', '--model', file('model'), 'Hi', '--eligible', 'nobody', '--json'])).json().error.code).toBe(
-      'NO_CANDIDATES',
-    );
+    const nobody = async (...more: string[]) =>
+      (await cli(['route', '--model', file('model'), 'Hi', '--eligible', 'nobody', '--json', ...more])).json().error.code;
+    expect(await nobody()).toBe('UNKNOWN_EXPERT');
+    expect(await nobody('--ignore-unknown')).toBe('NO_CANDIDATES');
   });
 
   it.each<[string, number, string[]]>([

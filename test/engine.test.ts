@@ -85,6 +85,8 @@ describe('bad input', () => {
     ['a number as id', 'BAD_ARGUMENT', () => index.upsert([7] as never, one)],
     ['a query of another length', 'WRONG_SHAPE', () => index.search(new Float32Array(4), { k: 1 })],
     ['a NaN query', 'NOT_FINITE', () => index.search(new Float32Array([Number.NaN, 0, 0]), { k: 1 })],
+    ['a search without options', 'BAD_K', () => index.search(one, undefined as never)],
+    ['a search whose options are null', 'BAD_K', () => index.searchSync(one, null as never)],
     ['k = 0', 'BAD_K', () => index.search(one, { k: 0 })],
     ['k = 1.5', 'BAD_K', () => index.search(one, { k: 1.5 })],
     ['k = 5000', 'BAD_K', () => index.searchSync(one, { k: 5000 })],

@@ -271,6 +271,32 @@ describe('off-policy estimates', () => {
     expect(Object.keys(values)).toEqual(['score', 'utility']);
   });
 
+  it('warn where the weights cannot be those of the log', async () => {
+    const whole = matrix(900);
+    const n = whole.conversations.length;
+    const random = new Random(3);
+    const expert = Uint32Array.from({ length: n }, () => random.below(3));
+    const log = (propensity: number): OutcomeTable => ({
+      ...whole,
+      conversation: Uint32Array.from({ length: n }, (_, c) => c),
+      expert,
+      metrics: { score: Float32Array.from(expert, (e, c) => whole.metrics.score?.[3 * c + e] as number) },
+      propensity: new Float32Array(n).fill(propensity),
+    });
+    const of = (propensity: number) => evaluateLog(log(propensity), knowing, { folds: 2, replicates: 200 });
+    const honest = await of(1 / 3);
+    expect(honest.warnings).toEqual([]);
+    expect(honest.values.score?.router.meanWeight.mean).toBeCloseTo(1, 0);
+    expect((await of(1)).warnings).toEqual([expect.stringMatching(/average 1, here 0\.3\d for the router/)]);
+    expect((await of(0.01)).warnings).toEqual([expect.stringMatching(/for the router, .* for random choice: the propensities are not/)]);
+  });
+
+  it('say how many groups there are for the folds', () => {
+    const folds = (groups: number, count: number) => () => groupFolds(matrix(6 * groups), count, new Random(0));
+    expect(folds(3, 5)).toThrow(/only 3 groups of conversations, too few for 5 folds: ask for at most 3 \(--folds\)/);
+    expect(folds(1, 2)).toThrow(/only 1 group of conversations, which cannot be divided/);
+  });
+
   it('need propensities in (0, 1]', async () => {
     expect(() => estimateValue({ outcome: [1], logged: [0], target: [1] })).toThrow(/\(0, 1\]/);
     expect(() => estimateValue({ outcome: [1], logged: [1], target: [1.5] })).toThrow(/\[0, 1\]/);

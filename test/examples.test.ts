@@ -1,6 +1,6 @@
 /** The examples run, and what the sample teaches is held against the truth that it was made from. */
 import { execFile } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -72,7 +72,13 @@ describe('examples', () => {
   });
 
   it('search an index', async () => {
-    const { stdout } = await node('examples/index-search.mjs');
+    const temporary = join(folder, 'temporary');
+    mkdirSync(temporary);
+    const { stdout } = await run(process.execPath, ['examples/index-search.mjs'], {
+      cwd: root,
+      env: { ...process.env, TMPDIR: temporary },
+    });
+    expect(readdirSync(temporary)).toEqual([]);
     expect(stdout).toMatch(/^query 0: east, north\nquery 1: south, west\nwithout east: north\nsaved and opened: 4 vectors on \w+\n$/);
   });
 });

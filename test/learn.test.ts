@@ -77,6 +77,25 @@ describe('learn', () => {
     expect(() => model.queryVectors(psi, { score: 1 })).toThrow(expect.objectContaining({ code: 'BAD_OBJECTIVE' }));
   });
 
+  it('a log: an expert that was asked hard questions is not worse for it', async () => {
+    const random = new Random(12);
+    // Code is hard for all, `veteran` is better at both, and was asked for code nine times of ten.
+    const log = Array.from({ length: 2000 }, (_, i): Interaction => {
+      const subject: Subject = i % 2 ? 'poem' : 'code';
+      const expert = random.uniform() < (subject === 'code' ? 0.9 : 0.1) ? 'veteran' : 'novice';
+      const good = (subject === 'poem' ? 0.75 : 0.15) + (expert === 'veteran' ? 0.15 : 0);
+      return { conversation: ask(subject, random), expert, score: random.uniform() < good ? 1 : 0 };
+    });
+    const model = await learn(tableOf(log));
+    const index = await model.index();
+    for (const subject of ['poem', 'code'] as const) {
+      const psi = await model.encoder.encode([ask(subject, random)]);
+      const found = await index.search(model.queryVectors(psi, { score: 1 }), { k: 2 });
+      expect(found.ids(0)[0]).toBe('veteran');
+      expect(model.readOut('score', psi, found.scores[0] as number)).toBeCloseTo(subject === 'poem' ? 0.9 : 0.3, 0.9);
+    }
+  });
+
   it('routes on nothing when the text tells nothing', async () => {
     const random = new Random(3);
     const table = tableOf(
@@ -175,7 +194,7 @@ describe('readInteractions', () => {
     ['{', /line 2: not JSON/],
     ['[]', /line 2: expected an object/],
     [line({ conversation: [] }), /line 2: conversation/],
-    [line({ conversation: [{ role: 'user' }] }), /line 2: message 0/],
+    [line({ conversation: [{ role: 'user' }] }), /line 2: message 1/],
     [line({ expert: '' }), /line 2: expert/],
     [line({ rating: 6 }), /line 2: rating must be a number from 1 to 5/],
     [line({ retry: 1 }), /line 2: retry/],

@@ -50,6 +50,7 @@ function scorer(experts: ReadonlyMap<string, Float32Array>): Scorer {
   return {
     dimensions: 6,
     filter: (ids, { complement = false } = {}) => new Set([...experts.keys()].filter((id) => ids.includes(id) !== complement)),
+    has: (id) => experts.has(id),
     vector: (id) => experts.get(id),
     search: async (queries, { k, filter }) => {
       const among = filter as ReadonlySet<string> | undefined;
@@ -112,12 +113,15 @@ describe('route', () => {
     expect(decision?.expert).toBe('novice');
   });
 
-  it('keeps to eligible and exclude, passing over unknown ids', async () => {
+  it('keeps to eligible and exclude, passing over unknown ids when told to', async () => {
     const choose = async (options: object) => (await router.route([code], options))[0]?.expert;
     expect(await choose({ exclude: ['coder'] })).toBe('allrounder');
-    expect(await choose({ eligible: ['poet', 'novice', 'nobody'] })).toBe('poet');
-    expect(await choose({ eligible: ['poet', 'novice'], exclude: ['poet', 'nobody'] })).toBe('novice');
+    expect(await choose({ eligible: ['poet', 'novice', 'nobody'], ignoreUnknown: true })).toBe('poet');
+    expect(await choose({ eligible: ['poet', 'novice'], exclude: ['poet', 'nobody'], ignoreUnknown: true })).toBe('novice');
     expect(await choose({ exclude: [] })).toBe('coder');
+    expect(await choose({ eligible: ['poet', 'poet'] })).toBe('poet');
+    const strangers = ['poet', ...Array.from({ length: 7 }, (_, i) => `stranger ${i}`)];
+    await expect(choose({ eligible: strangers })).rejects.toThrow(/: 'stranger 0', .*'stranger 4' and 2 more/);
   });
 
   it('gives no decision for no conversation', async () => {
@@ -203,11 +207,36 @@ describe('bad input', () => {
     ['BAD_ARGUMENT', [code], { seed: 0.5 }],
     ['BAD_ARGUMENT', [code], { eligible: 'coder' }],
     ['BAD_ARGUMENT', [code], { exclude: [7] }],
-    ['NO_CANDIDATES', [code], { eligible: ['nobody'] }],
+    ['BAD_ARGUMENT', [code], { elligible: ['coder'] }],
+    ['BAD_ARGUMENT', [code], { ignoreUnknown: 1 }],
+    ['UNKNOWN_EXPERT', [code], { eligible: ['nobody'] }],
+    ['UNKNOWN_EXPERT', [code], { eligible: ['coder', 'coder', 'nobody'] }],
+    ['UNKNOWN_EXPERT', [code], { exclude: ['nobody'] }],
+    ['UNKNOWN_EXPERT', [code], { eligible: ['coder'], exclude: ['nobody'] }],
+    ['NO_CANDIDATES', [code], { eligible: ['nobody'], ignoreUnknown: true }],
     ['NO_CANDIDATES', [code], { eligible: [] }],
     ['NO_CANDIDATES', [code], { exclude: [...EXPERTS.keys()] }],
   ])('%s: %j %j', async (expected, conversations, options) => {
     await expect(router.route(conversations as Conversation[], options)).rejects.toEqual(failure(expected));
+  });
+
+  it('counts conversations and messages from 1, and names the option that it does not know', async () => {
+    const empty = router.route([code, []]);
+    await expect(empty).rejects.toThrow('conversation 2: the conversation is empty');
+    await expect(router.route([[...code, { role: 'user' } as never]])).rejects.toThrow('message 2 of conversation 1');
+    await expect(router.route([code], { elligible: ['coder'] } as object)).rejects.toThrow(/'elligible'; it has .*eligible/);
+    await expect(router.route([code], null as never)).rejects.toEqual(failure('BAD_ARGUMENT'));
+  });
+
+  it('BAD_ARGUMENT where a part, a model or a folder is missing', async () => {
+    expect(() => new Router({} as never)).toThrow(failure('BAD_ARGUMENT'));
+    expect(() => new Router(undefined as never)).toThrow(/encoder is missing/);
+    expect(() => new Router({ encoder, scorer: { ...scorer(EXPERTS), has: undefined } as never, space })).toThrow(
+      /scorer has no method has/,
+    );
+    expect(() => new Router({ encoder, scorer: scorer(EXPERTS), space: { ...space, metrics: undefined } as never })).toThrow(/metrics/);
+    for (const wrong of [undefined, null, '', 7]) await expect(Router.open(wrong as never)).rejects.toEqual(failure('BAD_ARGUMENT'));
+    await expect(Router.from(undefined as never)).rejects.toEqual(failure('BAD_ARGUMENT'));
   });
 
   it('NO_CANDIDATES without experts, WRONG_SHAPE when parts do not fit', async () => {

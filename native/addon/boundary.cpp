@@ -53,7 +53,7 @@ std::span<const T> elements(const Napi::Value& value, const char* name, napi_typ
   // A SharedArrayBuffer cannot be detached, and the check does not take one.
   if (napi_is_arraybuffer(env, buffer, &is_array_buffer) == napi_ok && is_array_buffer &&
       napi_is_detached_arraybuffer(env, buffer, &detached) == napi_ok && detached) {
-    throw Error(Code::DETACHED_BUFFER, std::string(name) + "'s buffer was transferred away");
+    throw Error(Code::DETACHED_BUFFER, std::string(name) + " was given a buffer that was transferred away");
   }
   if (length == 0 || data == nullptr) return {};
   return {static_cast<const T*>(data), length};

@@ -101,7 +101,8 @@ class BatchObject : public Napi::ObjectWrap<BatchObject> {
  private:
   Napi::Value add_ids(const Napi::CallbackInfo& info) {
     return method<BatchObject>(info, [&]() -> Napi::Value {
-      // The array's getters may run JavaScript that uses this batch: nothing of it is touched before they are done.
+      // The array's getters may run JavaScript that uses this batch: nothing of it is touched before they are
+      // done.
       Texts added;
       added.add(info[0], "ids");
       if (!rows_) throw Error(Code::BAD_ARGUMENT, "the batch was used already");

@@ -132,8 +132,8 @@ void tell_progress(Napi::Env env, Job& job) {
   }
 }
 
-// On the JavaScript thread. `env` is null when the environment is going away: then nothing may be called. A worker that
-// is being terminated refuses calls before that, by exceptions that nobody is left to hear of.
+// On the JavaScript thread. `env` is null when the environment is going away: then nothing may be called. A
+// worker that is being terminated refuses calls before that, by exceptions that nobody is left to hear of.
 void receive(napi_env env, napi_value, void* context, void* data) {
   const std::unique_ptr<Message> message(static_cast<Message*>(data));
   if (env == nullptr) return;

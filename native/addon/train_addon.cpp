@@ -1,9 +1,11 @@
-// Bindings of the solvers: spectralBasis, foldProjection, fitOutcomes, heldOutPredictions, checksum.
+// Bindings of the solvers: spectralBasis, foldProjection, fitOutcomes, heldOutPredictions, fitJoint,
+// heldOutJoint, checksum.
 #include "arrays.hpp"
 #include "boundary.hpp"
 #include "pointsman/hash.hpp"
 #include "pointsman/thread_pool.hpp"
 #include "text/features.hpp"
+#include "train/joint.hpp"
 #include "train/outcomes.hpp"
 #include "train/spectral.hpp"
 
@@ -78,12 +80,18 @@ Napi::Value fold_projection(const Napi::CallbackInfo& info) {
   });
 }
 
-// { coordinates, rows, dimensions, row, output, target, outputs } and
-// { rank, penalties: number[], shrinkage, biasPrior }
+std::vector<double> numbers(const Napi::Value& value, const char* name) {
+  if (!value.IsArray()) throw Error(Code::BAD_ARGUMENT, std::string(name) + " must be an array of numbers");
+  const auto list = value.As<Napi::Array>();
+  std::vector<double> out;
+  for (uint32_t i = 0; i < list.Length(); ++i) out.push_back(number(list.Get(i), name));
+  return out;
+}
+
+// { coordinates, rows, dimensions, row, output, target, outputs }
 struct OwnedProblem {
-  OwnedProblem(const Napi::Value& problem_value, const Napi::Value& settings_value) {
-    const Napi::Object problem = member(problem_value, "problem"),
-                       chosen = member(settings_value, "settings");
+  explicit OwnedProblem(const Napi::Value& value) {
+    const Napi::Object problem = member(value, "problem");
     values = copy(floats(problem.Get("coordinates"), "coordinates"));
     rows = static_cast<size_t>(integer(problem.Get("rows"), "rows", 0, UINT32_MAX));
     dimensions = static_cast<size_t>(integer(problem.Get("dimensions"), "dimensions", 0, 1024));
@@ -91,15 +99,6 @@ struct OwnedProblem {
     output = copy(words(problem.Get("output"), "output"));
     target = copy(floats(problem.Get("target"), "target"));
     outputs = static_cast<size_t>(integer(problem.Get("outputs"), "outputs", 1, 1 << 30));
-    settings.rank = static_cast<size_t>(integer(chosen.Get("rank"), "rank", 0, 1024));
-    settings.shrinkage = number(chosen.Get("shrinkage"), "shrinkage");
-    settings.bias_prior = number(chosen.Get("biasPrior"), "biasPrior");
-    const Napi::Value list = chosen.Get("penalties");
-    if (!list.IsArray()) throw Error(Code::BAD_ARGUMENT, "penalties must be an array of numbers");
-    const auto penalties = list.As<Napi::Array>();
-    for (uint32_t i = 0; i < penalties.Length(); ++i)
-      settings.penalties.push_back(number(penalties.Get(i), "penalties"));
-    train::check(coordinates(), outcomes(), settings);
   }
   train::Coordinates coordinates() const { return {values, rows, dimensions}; }
   train::Outcomes outcomes() const { return {row, output, target, outputs}; }
@@ -107,17 +106,35 @@ struct OwnedProblem {
   std::vector<float> values, target;
   std::vector<uint32_t> row, output;
   size_t rows = 0, dimensions = 0, outputs = 0;
-  train::Settings settings;
 };
+
+// { rank, penalties: number[], shrinkage, biasPrior }
+train::Settings settings_of(const Napi::Value& value, const OwnedProblem& problem) {
+  const Napi::Object chosen = member(value, "settings");
+  train::Settings settings{static_cast<size_t>(integer(chosen.Get("rank"), "rank", 0, 1024)),
+                           numbers(chosen.Get("penalties"), "penalties"),
+                           number(chosen.Get("shrinkage"), "shrinkage"),
+                           number(chosen.Get("biasPrior"), "biasPrior")};
+  train::check(problem.coordinates(), problem.outcomes(), settings);
+  return settings;
+}
+
+// { shared: number[], specific: number[], biasPrior }
+train::JointSettings joint_settings_of(const Napi::Value& value) {
+  const Napi::Object chosen = member(value, "settings");
+  return {numbers(chosen.Get("shared"), "shared"), numbers(chosen.Get("specific"), "specific"),
+          number(chosen.Get("biasPrior"), "biasPrior")};
+}
 
 // (problem, settings, threads) → [{ rank, bias, vectors, projection }], one for each penalty
 Napi::Value fit_outcomes(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    auto problem = std::make_shared<OwnedProblem>(info[0], info[1]);
+    auto problem = std::make_shared<OwnedProblem>(info[0]);
+    const train::Settings settings = settings_of(info[1], *problem);
     const unsigned threads = thread_count(info[2]);
     return launch(info.Env(), info.Env().Undefined(), [=](const Cancel& cancel, const Progress&) -> Settle {
       auto models = std::make_shared<std::vector<train::Factors>>(
-          train::fit(problem->coordinates(), problem->outcomes(), problem->settings, threads, cancel));
+          train::fit(problem->coordinates(), problem->outcomes(), settings, threads, cancel));
       return [models](Napi::Env env) -> Napi::Value {
         auto list = Napi::Array::New(env);
         for (const train::Factors& model : *models) {
@@ -137,12 +154,51 @@ Napi::Value fit_outcomes(const Napi::CallbackInfo& info) {
 // (problem, fold, settings, threads, listener) → penalties × outcomes
 Napi::Value held_out_predictions(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    auto problem = std::make_shared<OwnedProblem>(info[0], info[2]);
+    auto problem = std::make_shared<OwnedProblem>(info[0]);
+    const train::Settings settings = settings_of(info[2], *problem);
     auto fold = std::make_shared<std::vector<uint32_t>>(copy(words(info[1], "fold")));
     const unsigned threads = thread_count(info[3]);
     return launch(info.Env(), info[4], [=](const Cancel& cancel, const Progress& progress) -> Settle {
       auto out = std::make_shared<std::vector<float>>(train::held_out(
-          problem->coordinates(), problem->outcomes(), *fold, problem->settings, threads, cancel, progress));
+          problem->coordinates(), problem->outcomes(), *fold, settings, threads, cancel, progress));
+      return [out](Napi::Env env) -> Napi::Value { return to_array(env, *out); };
+    });
+  });
+}
+
+// (problem, settings, threads) → { sharedPenalty, specificPenalty, evidence, shared, bias, projection }
+Napi::Value fit_joint(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    auto problem = std::make_shared<OwnedProblem>(info[0]);
+    const train::JointSettings settings = joint_settings_of(info[1]);
+    const unsigned threads = thread_count(info[2]);
+    return launch(info.Env(), info.Env().Undefined(), [=](const Cancel& cancel, const Progress&) -> Settle {
+      auto model = std::make_shared<train::JointModel>(
+          train::fit_joint(problem->coordinates(), problem->outcomes(), settings, threads, cancel));
+      return [model](Napi::Env env) -> Napi::Value {
+        auto out = Napi::Object::New(env);
+        out.Set("sharedPenalty", Napi::Number::New(env, model->shared_penalty));
+        out.Set("specificPenalty", Napi::Number::New(env, model->specific_penalty));
+        out.Set("evidence", Napi::Number::New(env, model->evidence));
+        out.Set("shared", to_array(env, model->shared));
+        out.Set("bias", to_array(env, model->bias));
+        out.Set("projection", to_array(env, model->projection));
+        return out;
+      };
+    });
+  });
+}
+
+// (problem, fold, settings, threads, listener) → 2 × outcomes: the shared part, the specific part
+Napi::Value held_out_joint(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    auto problem = std::make_shared<OwnedProblem>(info[0]);
+    auto fold = std::make_shared<std::vector<uint32_t>>(copy(words(info[1], "fold")));
+    const train::JointSettings settings = joint_settings_of(info[2]);
+    const unsigned threads = thread_count(info[3]);
+    return launch(info.Env(), info[4], [=](const Cancel& cancel, const Progress& progress) -> Settle {
+      auto out = std::make_shared<std::vector<float>>(train::held_out_joint(
+          problem->coordinates(), problem->outcomes(), *fold, settings, threads, cancel, progress));
       return [out](Napi::Env env) -> Napi::Value { return to_array(env, *out); };
     });
   });
@@ -166,6 +222,8 @@ void init_train(Napi::Env env, Napi::Object exports) {
   exports.Set("foldProjection", Napi::Function::New(env, fold_projection, "foldProjection"));
   exports.Set("fitOutcomes", Napi::Function::New(env, fit_outcomes, "fitOutcomes"));
   exports.Set("heldOutPredictions", Napi::Function::New(env, held_out_predictions, "heldOutPredictions"));
+  exports.Set("fitJoint", Napi::Function::New(env, fit_joint, "fitJoint"));
+  exports.Set("heldOutJoint", Napi::Function::New(env, held_out_joint, "heldOutJoint"));
   exports.Set("checksum", Napi::Function::New(env, checksum, "checksum"));
 }
 

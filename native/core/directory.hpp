@@ -41,8 +41,8 @@ class Directory {
   uint32_t next_handle() const { return next_handle_; }
   // Makes room for `count` more ids; may throw, changes nothing that is seen.
   void reserve(size_t count);
-  // Gives `ids` the handles from next_handle() on, with their text and place kept but not yet found by id. May
-  // throw; undo by `withdraw`.
+  // Gives `ids` the handles from next_handle() on, with their text and place kept but not yet found by id.
+  // May throw; undo by `withdraw`.
   void append(std::span<const std::string_view> ids, std::span<const Location> rows);
   void withdraw(uint32_t first_handle) noexcept;
   // The rest never throws. `first`..: the handles of one append.

@@ -90,8 +90,8 @@ std::vector<std::string> Index::ids(uint32_t first, uint32_t most, uint32_t& nex
 }
 
 Filter Index::filter(std::span<const std::string_view> ids, bool complement) const {
-  // A version is published before the directory knows its new experts: those are not in the filter, for what is to
-  // be excluded could not be found among them.
+  // A version is published before the directory knows its new experts: those are not in the filter, for what
+  // is to be excluded could not be found among them.
   const uint32_t known = state_->directory->known_handles();
   const auto version = state_->current();
   Filter filter;

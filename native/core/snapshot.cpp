@@ -104,7 +104,8 @@ class Writer {
   explicit Writer(const std::string& path) : path_(path) {
     static std::atomic<uint32_t> number{0};
     buffer_.reserve(kSumBytes);
-    // A process that was killed may have left files under the names of one with the same number: the next name, then.
+    // A process that was killed may have left files under the names of one with the same number: the next
+    // name, then.
     do {
       temporary_ = path + ".tmp-" + std::to_string(getpid()) + "-" + std::to_string(number++);
       fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
@@ -238,7 +239,8 @@ Header checked_header(const Mapping& file, const std::string& path) {
   if (h.header_hash != hash_header(h) || !padded) throw corrupt("has an altered header");
   const uint64_t most = file.bytes / sizeof(float);  // so that nothing below overflows
   if (h.dimensions < 1 || h.dimensions > kMaxDimensions || h.stride != stride_of(h.dimensions) ||
-      h.count > most || h.text_bytes > file.bytes || h.count > h.next_handle || h.next_handle > Directory::kMaxHandles) {
+      h.count > most || h.text_bytes > file.bytes || h.count > h.next_handle ||
+      h.next_handle > Directory::kMaxHandles) {
     throw corrupt("has an impossible header");
   }
   const Header expected =

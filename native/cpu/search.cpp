@@ -196,8 +196,8 @@ class Search {
     const double hidden = (code.norm * coded.error + code.error * coded.hat) * (1 + 0x1p-30);
     const double sum = (wanted - hidden) * code.inverse_step / coded.scale + code.offset;
     if (sum >= 0x1p30) return INT32_MAX;
-    // A whole unit of the sum, which floor may give away, is worth at least 2⁻²⁶·‖q‖‖x‖: it covers all rounding of this
-    // float64 arithmetic (2⁻⁴³) and of the float64 sum that a score is.
+    // A whole unit of the sum, which floor may give away, is worth at least 2⁻²⁶·‖q‖‖x‖: it covers all
+    // rounding of this float64 arithmetic (2⁻⁴³) and of the float64 sum that a score is.
     return sum <= -0x1p30 ? INT32_MIN : static_cast<int32_t>(std::floor(sum));
   }
 

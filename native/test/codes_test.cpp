@@ -122,8 +122,8 @@ TEST_CASE("adversarial rows: the oracle's results") {
 }
 
 TEST_CASE("the bound is needed whole: winners whose codes hide all that can be hidden") {
-  // Rows of one page share the scale 1 (a component of 127), or the query's is 1: then 0.49 codes as 0. Rivals are coded
-  // exactly and lie first, so the winner is kept only by what the bound adds.
+  // Rows of one page share the scale 1 (a component of 127), or the query's is 1: then 0.49 codes as 0.
+  // Rivals are coded exactly and lie first, so the winner is kept only by what the bound adds.
   const uint32_t dimensions = 64, count = kCodePage, winner = 700, rivals = 600;
   for (const IsaChoice& choice : available_kernels()) {
     if (!choice.supported || choice.kernels->scan_codes == nullptr) continue;

@@ -4,6 +4,7 @@
 
 #include "pointsman/hash.hpp"
 #include "train/dense.hpp"
+#include "train/joint.hpp"
 #include "train/outcomes.hpp"
 #include "train/spectral.hpp"
 
@@ -134,6 +135,122 @@ TEST_CASE("the same bits on every thread count") {
       CHECK(one[m].bias == many[m].bias);
     }
   }
+}
+
+TEST_CASE("the inverse from a Cholesky factor") {
+  const size_t n = 17;
+  std::vector<double> a(n * n), product(n * n, 0.0);
+  for (size_t i = 0; i < n; ++i) {
+    for (size_t j = 0; j < n; ++j)
+      a[i * n + j] = (i == j ? 9 : 0) + noise(std::min(i, j) * n + std::max(i, j));
+  }
+  std::vector<double> factor = a;
+  cholesky(factor, n);
+  const auto inverse = cholesky_inverse(factor, n);
+  for (size_t i = 0; i < n; ++i) {
+    for (size_t j = 0; j < n; ++j) {
+      double sum = 0;
+      for (size_t k = 0; k < n; ++k) sum += a[i * n + k] * inverse[k * n + j];
+      CHECK(sum == doctest::Approx(i == j).epsilon(1e-12));
+    }
+  }
+}
+
+// The same model as ridge regression on the features [z̃; e_m ⊗ z̃], solved whole: w_0, then w_1, w_2 …
+struct Whole {
+  Whole(const Sample& sample, double shared, double specific, double bias_prior) {
+    const size_t q = sample.z.dimensions, n = q + 1, all = n * (1 + sample.outcomes.outputs);
+    std::vector<double> matrix(all * all, 0.0), penalties(all);
+    weights.assign(all, 0.0);
+    for (size_t k = 0; k < all; ++k) {
+      const bool constant = k % n == q;
+      penalties[k] =
+          k < n ? (constant ? 1e-3 : shared * shared) : (constant ? bias_prior : specific * specific);
+      matrix[k * all + k] = penalties[k];
+    }
+    double squares = 0;
+    for (size_t e = 0; e < sample.row.size(); ++e) {
+      std::vector<double> x(all, 0.0);
+      for (size_t k = 0; k < n; ++k) {
+        const double value = k == q ? 1 : sample.coordinates[sample.row[e] * q + k];
+        x[k] = x[n * (1 + sample.output[e]) + k] = value;
+      }
+      for (size_t a = 0; a < all; ++a) {
+        weights[a] += x[a] * sample.target[e];
+        for (size_t b = 0; b < all; ++b) matrix[a * all + b] += x[a] * x[b];
+      }
+      squares += double{sample.target[e]} * sample.target[e];
+    }
+    const std::vector<double> right = weights;
+    cholesky(matrix, all);
+    cholesky_solve(matrix, all, weights);
+    double determinant = 0;
+    for (size_t k = 0; k < all; ++k) {
+      squares -= right[k] * weights[k];
+      determinant += 2 * std::log(matrix[k * all + k]) - std::log(penalties[k]);
+    }
+    const auto count = static_cast<double>(sample.row.size());
+    evidence = -0.5 * (count * std::log(squares / count) + determinant);
+  }
+  std::vector<double> weights;
+  double evidence = 0;
+};
+
+TEST_CASE("the joint regression is the one regression on shared and specific features") {
+  Sample sample(60, 4, 3, 2, 1);
+  for (size_t e = 0; e < sample.target.size(); ++e) sample.target[e] += static_cast<float>(noise(77'000 + e));
+  const size_t q = 4, n = q + 1;
+  const auto same = [&](const JointModel& model, const std::vector<double>& w) {
+    for (size_t k = 0; k < n; ++k) CHECK(model.shared[k] == doctest::Approx(w[k]).epsilon(1e-5));
+    for (size_t m = 0; m < 3; ++m) {
+      for (size_t k = 0; k < q; ++k)
+        CHECK(model.projection[k * 3 + m] == doctest::Approx(w[n * (1 + m) + k]).epsilon(1e-5));
+      CHECK(model.bias[m] == doctest::Approx(w[n * (1 + m) + q]).epsilon(1e-5));
+    }
+  };
+  std::vector<Whole> wholes;
+  for (const double specific : {0.5, 2.0, 8.0}) {
+    wholes.emplace_back(sample, 1.5, specific, 3);
+    const JointModel model = fit_joint(sample.z, sample.outcomes, {{1.5}, {specific}, 3}, 2, Cancel());
+    CHECK(model.evidence == doctest::Approx(wholes.back().evidence).epsilon(1e-9));
+    same(model, wholes.back().weights);
+  }
+  // Of several penalties: the mean from the one of the largest evidence on.
+  size_t chosen = 0;
+  for (size_t s = 1; s < 3; ++s) {
+    if (wholes[s].evidence > wholes[chosen].evidence) chosen = s;
+  }
+  std::vector<double> mean(wholes[0].weights.size(), 0.0);
+  for (size_t s = chosen; s < 3; ++s) {
+    for (size_t k = 0; k < mean.size(); ++k)
+      mean[k] += wholes[s].weights[k] / static_cast<double>(3 - chosen);
+  }
+  const JointModel model = fit_joint(sample.z, sample.outcomes, {{1.5}, {0.5, 2, 8}, 3}, 2, Cancel());
+  CHECK(model.specific_penalty == std::vector{0.5, 2.0, 8.0}[chosen]);
+  same(model, mean);
+  CHECK_THROWS_AS(fit_joint(sample.z, sample.outcomes, {{1}, {8, 2}, 3}, 1, Cancel()), Error);
+  CHECK_THROWS_AS(fit_joint(sample.z, sample.outcomes, {{}, {2}, 3}, 1, Cancel()), Error);
+}
+
+TEST_CASE("one log: what is hard for all is told from what an expert is bad at") {
+  Sample sample(3000, 6, 5, 2, 1);
+  for (size_t e = 0; e < sample.target.size(); ++e)
+    sample.target[e] += static_cast<float>(5 * sample.coordinates[sample.row[e] * 6]);  // difficulty
+  std::vector<uint32_t> fold(sample.z.rows);
+  for (size_t i = 0; i < fold.size(); ++i) fold[i] = static_cast<uint32_t>(i % 5);
+  const JointSettings settings{{0.1, 1, 10}, {0.1}, 0};
+  const auto parts = held_out_joint(sample.z, sample.outcomes, fold, settings, 2, Cancel(), {});
+  const size_t count = sample.target.size();
+  double error = 0;
+  for (size_t e = 0; e < count; ++e) error += std::pow(parts[e] + parts[count + e] - sample.target[e], 2);
+  CHECK(error < 1e-3 * static_cast<double>(count));
+  const JointModel one = fit_joint(sample.z, sample.outcomes, settings, 1, Cancel()),
+                   many = fit_joint(sample.z, sample.outcomes, settings, 6, Cancel());
+  CHECK(one.evidence == many.evidence);
+  CHECK(one.shared == many.shared);
+  CHECK(one.bias == many.bias);
+  CHECK(one.projection == many.projection);
+  CHECK(one.shared[0] == doctest::Approx(5).epsilon(0.3));
 }
 
 TEST_CASE("indices out of range and a request to stop are errors") {

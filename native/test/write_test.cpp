@@ -172,7 +172,9 @@ TEST_CASE("a filter is of one index, also after that is gone") {
   first.reset();
   for (int i = 0; i < 50; ++i) {  // one of them may well lie where the first lay
     Index other(2, 1, "cpu");
-    CHECK(code_of([&] { other.search(std::vector<float>{1, 1}, 1, &filter, 0, Cancel()); }) == "BAD_ARGUMENT");
+    CHECK(code_of([&] {
+            other.search(std::vector<float>{1, 1}, 1, &filter, 0, Cancel());
+          }) == "BAD_ARGUMENT");
   }
 }
 

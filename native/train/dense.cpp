@@ -155,4 +155,28 @@ void cholesky_solve(std::span<const double> factor, size_t n, std::span<double> 
   }
 }
 
+std::vector<double> cholesky_inverse(std::span<const double> factor, size_t n) {
+  std::vector<double> lower(n * n, 0.0), out(n * n, 0.0);  // L⁻¹, then L⁻ᵀ L⁻¹
+  for (size_t i = 0; i < n; ++i) {
+    double* row = &lower[i * n];
+    for (size_t k = 0; k < i; ++k) {
+      const double left = factor[i * n + k];
+      const double* other = &lower[k * n];
+      for (size_t j = 0; j <= k; ++j) row[j] -= left * other[j];
+    }
+    row[i] = 1;
+    for (size_t j = 0; j <= i; ++j) row[j] /= factor[i * n + i];
+  }
+  for (size_t k = 0; k < n; ++k) {
+    const double* row = &lower[k * n];
+    for (size_t i = 0; i <= k; ++i) {
+      for (size_t j = 0; j <= i; ++j) out[i * n + j] += row[i] * row[j];
+    }
+  }
+  for (size_t i = 0; i < n; ++i) {
+    for (size_t j = 0; j < i; ++j) out[j * n + i] = out[i * n + j];
+  }
+  return out;
+}
+
 }  // namespace pointsman::train

@@ -22,5 +22,7 @@ Eigen symmetric_eigen(std::vector<double> matrix, size_t n);
 void cholesky(std::span<double> matrix, size_t n);
 // Solves L Lᵀ x = b in place.
 void cholesky_solve(std::span<const double> factor, size_t n, std::span<double> b);
+// (L Lᵀ)⁻¹, both triangles.
+std::vector<double> cholesky_inverse(std::span<const double> factor, size_t n);
 
 }  // namespace pointsman::train

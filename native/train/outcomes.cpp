@@ -61,6 +61,23 @@ Residuals residuals(const Outcomes& outcomes, double bias_prior) {
   return out;
 }
 
+Part::Part(const Outcomes& outcomes, std::span<const uint32_t> fold, uint32_t without)
+    : outputs(outcomes.outputs) {
+  for (size_t e = 0; e < outcomes.row.size(); ++e) {
+    if (fold[outcomes.row[e]] == without) continue;
+    row.push_back(outcomes.row[e]);
+    output.push_back(outcomes.output[e]);
+    target.push_back(outcomes.target[e]);
+  }
+}
+
+std::vector<uint32_t> distinct(std::span<const uint32_t> fold) {
+  std::vector<uint32_t> out(fold.begin(), fold.end());
+  std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
+  return out;
+}
+
 std::vector<double> gram(const Coordinates& z, std::span<const float> weight, unsigned threads,
                          const Cancel& cancel) {
   const size_t q = z.dimensions;
@@ -109,19 +126,10 @@ std::vector<float> held_out(const Coordinates& z, const Outcomes& outcomes, std:
   if (fold.size() != z.rows) throw Error(Code::WRONG_SHAPE, "there must be one fold for each row");
   const size_t count = outcomes.row.size();
   std::vector<float> predictions(settings.penalties.size() * count, 0.0f);
-  std::vector<uint32_t> folds(fold.begin(), fold.end());
-  std::sort(folds.begin(), folds.end());
-  folds.erase(std::unique(folds.begin(), folds.end()), folds.end());
+  const std::vector<uint32_t> folds = distinct(fold);
   for (size_t f = 0; f < folds.size(); ++f) {
-    std::vector<uint32_t> row, output;
-    std::vector<float> target;
-    for (size_t e = 0; e < count; ++e) {
-      if (fold[outcomes.row[e]] == folds[f]) continue;
-      row.push_back(outcomes.row[e]);
-      output.push_back(outcomes.output[e]);
-      target.push_back(outcomes.target[e]);
-    }
-    const auto models = fit(z, {row, output, target, outcomes.outputs}, settings, threads, cancel);
+    const Part part(outcomes, fold, folds[f]);
+    const auto models = fit(z, part.outcomes(), settings, threads, cancel);
     ThreadPool::shared().parallel_for(models.size(), threads, [&](size_t m, unsigned) {
       const Factors& model = models[m];
       const size_t p = model.rank;

@@ -1,4 +1,4 @@
-// The two regressions behind `fit` (outcomes.hpp), and what they share.
+// The two regressions behind `fit` (outcomes.hpp), and what they share with the joint one (joint.hpp).
 #pragma once
 
 #include <vector>
@@ -16,7 +16,18 @@ struct Residuals {
 };
 Residuals residuals(const Outcomes& outcomes, double bias_prior);
 
-// Σ w_i z_i z_iᵀ over rows with weight w ≥ 0: dimensions², row-major.
+// The outcomes of every conversation but those of one fold.
+struct Part {
+  Part(const Outcomes& outcomes, std::span<const uint32_t> fold, uint32_t without);
+  Outcomes outcomes() const { return {row, output, target, outputs}; }
+
+  std::vector<uint32_t> row, output;
+  std::vector<float> target;
+  size_t outputs;
+};
+std::vector<uint32_t> distinct(std::span<const uint32_t> fold);  // rising
+
+// Σ w_i z_i z_iᵀ over rows with weight w ≥ 0: dimensions², row-major; the lower triangle is right.
 std::vector<double> gram(const Coordinates& z, std::span<const float> weight, unsigned threads,
                          const Cancel& cancel);
 

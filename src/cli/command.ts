@@ -1,5 +1,6 @@
 /** What a command is, and how its options are read. */
 import { readFile } from 'node:fs/promises';
+import { MAX_K } from '../engine/index.js';
 import { PointsmanError } from '../errors.js';
 import type { MetricName, Objective, ProgressListener } from '../types.js';
 
@@ -72,6 +73,20 @@ export function integer(values: Values, name: string, least = 0): number | undef
   return parsed;
 }
 
+/** -k; out of bounds it is BAD_K everywhere, as in programs. */
+export function resultCount(values: Values): number | undefined {
+  const k = number(values, 'k');
+  if (k !== undefined && (!Number.isInteger(k) || k < 1 || k > MAX_K)) {
+    throw new PointsmanError('BAD_K', `k must be an integer from 1 to ${MAX_K}, not ${k}`);
+  }
+  return k;
+}
+
+/** For commands that take no arguments besides options. */
+export function noArguments(positionals: readonly string[]): void {
+  if (positionals.length > 0) throw usage(`unexpected argument '${positionals[0]}'`);
+}
+
 export function oneOf<T extends string>(values: Values, name: string, allowed: readonly T[]): T | undefined {
   const value = text(values, name);
   const found = allowed.find((each) => each === value);
@@ -88,7 +103,9 @@ export function objective(values: Values): Objective | undefined {
     const match = /^\s*(\w+)\s*=\s*(\S+)\s*$/.exec(part);
     const weight = Number(match?.[2] ?? Number.NaN);
     if (!match || !Number.isFinite(weight)) throw usage(`--objective must look like retry=-1,rating=0.5, not '${value}'`);
-    weights[match[1] as MetricName] = weight;
+    const metric = match[1] as MetricName;
+    if (metric in weights) throw usage(`--objective weighs ${metric} twice: '${value}'`);
+    weights[metric] = weight;
   }
   return weights;
 }

@@ -6,24 +6,30 @@
 import { PointsmanError } from '../errors.js';
 import type { Conversation } from '../types.js';
 
+const ACCEPTED =
+  'accepted are a JSON array of conversations, one conversation, or JSON lines, where a conversation is a list of { "role", "content" }, ' +
+  'an object with "conversation" or "messages", or a string in quotes';
+
 export function parseConversations(content: string, source: string): Conversation[] {
   const trimmed = content.trim();
   if (trimmed === '') throw new PointsmanError('BAD_DATA', `${source} is empty`);
   const whole = tryJson(trimmed);
   if (whole !== undefined) {
     const list = Array.isArray(whole) && !isMessages(whole) ? whole : [whole];
+    if (list.length === 0) throw new PointsmanError('BAD_DATA', `${source} is an empty list: there is nothing to route`);
     return list.map((item, i) => conversation(item, `${source}, conversation ${i + 1}`));
   }
   return trimmed.split('\n').flatMap((line, i) => {
     if (line.trim() === '') return [];
     const item = tryJson(line);
-    if (item === undefined) throw new PointsmanError('BAD_DATA', `${source}, line ${i + 1}: not JSON`);
+    if (item === undefined) throw new PointsmanError('BAD_DATA', `${source}, line ${i + 1}: not JSON; ${ACCEPTED}`);
     return [conversation(item, `${source}, line ${i + 1}`)];
   });
 }
 
-/** One message of the user, as typed on the command line. */
-export function ask(content: string): Conversation {
+/** One message of the user, as typed on the command line. @throws PointsmanError BAD_CONVERSATION */
+export function ask(content: string, where: string): Conversation {
+  if (content.trim() === '') throw empty(where);
   return [{ role: 'user', content }];
 }
 
@@ -46,12 +52,21 @@ function isMessages(value: unknown): boolean {
 }
 
 function conversation(item: unknown, where: string): Conversation {
-  if (typeof item === 'string') return ask(item);
+  if (typeof item === 'string') return ask(item, where);
   if (isMessages(item)) return item as Conversation; // the router checks the messages
   if (item !== null && typeof item === 'object') {
     const { conversation, messages } = item as { conversation?: unknown; messages?: unknown };
     const found = conversation ?? messages;
     if (isMessages(found)) return found as Conversation;
+    if (isEmpty(item) || isEmpty(found)) throw empty(where);
   }
   throw new PointsmanError('BAD_CONVERSATION', `${where}: expected messages { role, content }, { "conversation": [...] } or a string`);
+}
+
+function isEmpty(value: unknown): boolean {
+  return Array.isArray(value) && value.length === 0;
+}
+
+function empty(where: string): PointsmanError {
+  return new PointsmanError('BAD_CONVERSATION', `${where}: the conversation is empty`);
 }

@@ -1,4 +1,5 @@
 /** A decision and a table in words for people. */
+import { plural } from '../errors.js';
 import type { Candidate, Decision } from '../route/index.js';
 import type { MetricName } from '../types.js';
 
@@ -13,11 +14,11 @@ const PREDICTIONS: { readonly [metric in MetricName]: (value: number) => string 
 const NAMED = 4;
 
 export function describeDecision(decision: Decision, dimensionNames: readonly string[]): string {
-  const { conversation, expert, candidates, objective, policy, propensity, modelVersion } = decision;
+  const { conversation, expert, candidates, objective, propensity, modelVersion } = decision;
   const last = conversation.at(-1)?.content ?? '';
   const chosen = candidates.find((candidate) => candidate.expert === expert) as Candidate;
   const weights = Object.entries(objective).map(([metric, weight]) => `${metric} ${weight}`);
-  const how = policy.name === 'greedy' ? 'the best for the objective' : `ε-greedy: ε = ${policy.epsilon} among ${policy.among}`;
+  const how = howChosen(decision);
   const rows = candidates.map((candidate, rank) => [
     candidate.expert === expert ? '→' : ' ',
     String(rank + 1),
@@ -44,6 +45,14 @@ export function describeDecision(decision: Decision, dimensionNames: readonly st
   ].join('\n');
 }
 
+/** A random draw may hit the best one, and then nobody can tell. */
+function howChosen({ policy, candidates, expert }: Decision): string {
+  if (policy.name === 'greedy') return 'the best for the objective';
+  const among = Math.min(policy.among, candidates.length);
+  const rule = `ε-greedy: ε = ${policy.epsilon} among ${among}`;
+  return candidates[0]?.expert === expert ? `the best (${rule})` : `tried at random among ${among} (${rule})`;
+}
+
 function predictions({ predictions: of }: Candidate): string[] {
   return (Object.entries(of) as [MetricName, number][]).map(([metric, value]) => PREDICTIONS[metric](value));
 }
@@ -60,7 +69,7 @@ function dimensions({ contributions }: Candidate, names: readonly string[]): str
       ? [
           row(
             rest.reduce((sum, j) => sum + (contributions.dimensions[j] as number), 0),
-            `${rest.length} further dimensions`,
+            plural(rest.length, 'further dimension'),
           ),
         ]
       : []),

@@ -1,7 +1,7 @@
 /** `pointsman doctor`: what this machine runs, and why. */
 import { PointsmanError } from '../errors.js';
 import { call, native } from '../native.js';
-import type { Command } from './command.js';
+import { type Command, noArguments } from './command.js';
 
 /** The oldest supported Node. */
 const OLDEST = [20, 19] as const;
@@ -12,7 +12,8 @@ export const doctor: Command = {
   usage: '[options]',
   example: 'pointsman doctor',
   options: {},
-  async run() {
+  async run(_values, positionals) {
+    noArguments(positionals);
     const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
     const node = {
       version: process.versions.node,
@@ -23,17 +24,18 @@ export const doctor: Command = {
     const forced = process.env.POINTSMAN_ISA ?? null;
     try {
       const engine = call(() => native().doctor());
+      const runs = engine.isa !== 'none';
       const sets = engine.isas.map(({ name, supported }) => `${name}${supported ? '' : ' (not on this processor)'}`);
       const backends = engine.backends.map(
         ({ name, available, reason }) => `  ${name}: ${available ? 'available' : 'not available'}, ${reason}`,
       );
       return {
-        json: { ok: node.supported, node, platform, forcedInstructionSet: forced, addon: { loaded: true, ...engine } },
-        failed: !node.supported,
+        json: { ok: node.supported && runs, node, platform, forcedInstructionSet: forced, addon: { loaded: true, ...engine } },
+        failed: !node.supported || !runs,
         text: [
           `Node             ${node.version} (${node.supported ? 'supported' : `too old, needed: ${node.needed}`}) on ${platform}`,
-          'native addon     loaded',
-          `instruction set  ${engine.isa}: ${engine.isaReason}`,
+          `native addon     loaded${runs ? '' : ', but it cannot compute'}`,
+          `instruction set  ${runs ? engine.isa : 'none can run'}: ${engine.isaReason}`,
           `  in this build: ${sets.join(', ')}`,
           'backends',
           ...backends,

@@ -1,4 +1,6 @@
 /** `pointsman evaluate`: how well would a model learned from this data route? */
+
+import { plural } from '../errors.js';
 import {
   crossValidate,
   type Estimate,
@@ -11,8 +13,8 @@ import {
 import { learn } from '../learn/index.js';
 import { Router } from '../route/index.js';
 import type { MetricName } from '../types.js';
-import { type Command, integer, number, objective, oneOf, required, text, usage } from './command.js';
-import { readData } from './data.js';
+import { type Command, integer, noArguments, number, objective, oneOf, required, text, usage } from './command.js';
+import { FORMATS, readData } from './data.js';
 import { table } from './describe.js';
 
 const PROTOCOLS = ['cv', 'split', 'log', 'offpolicy'] as const;
@@ -30,7 +32,8 @@ export const evaluate: Command = {
     '             prompt, another draw for each seed; the truth on the test part stays the matrix\n' +
     '  offpolicy  for a log with propensities: IPS and SNIPS estimates with effective sample sizes\n' +
     'Default: cv for a matrix, offpolicy for a log. Every setting of the learner is chosen inside the training part.\n' +
-    'Intervals are 95%, by bootstrap over groups of prompts; the gain over the best single expert is paired.',
+    'Intervals are 95%, by bootstrap over groups of prompts; the gain over the best single expert is paired.\n\n' +
+    FORMATS,
   example: 'pointsman evaluate --data my-matrix --protocol cv --folds 5 --seeds 5',
   options: {
     data: { type: 'string', value: 'PATH', help: 'a folder with prompts.jsonl and scores.csv, or a log in JSON lines (.gz too)' },
@@ -51,15 +54,17 @@ export const evaluate: Command = {
     replicates: { type: 'string', value: 'N', help: 'resamples of the bootstrap (default 2000)' },
   },
   async run(values, positionals, { signal, onProgress }) {
-    if (positionals.length > 0) throw usage(`unexpected argument '${positionals[0]}'`);
+    noArguments(positionals);
+    const epsilon = number(values, 'explore');
+    if (epsilon !== undefined && !(epsilon >= 0 && epsilon <= 1)) throw usage(`--explore must be a number from 0 to 1, not ${epsilon}`);
+    const given = objective(values); // a slip is said before the data is read
     const { outcomes, isMatrix, path } = await readData(required(values, 'data'), { signal, onProgress });
     const protocol = oneOf(values, 'protocol', PROTOCOLS) ?? (isMatrix ? 'cv' : 'offpolicy');
     const by = oneOf(values, 'by', ['cv', 'split'] as const) ?? 'cv';
     const splits = protocol === 'split' || (protocol === 'log' && by === 'split');
     const count = integer(values, 'seeds', 1) ?? (protocol === 'split' || protocol === 'offpolicy' ? 1 : 5);
     const metric = oneOf<MetricName>(values, 'metric', METRICS);
-    const epsilon = number(values, 'explore');
-    const weights = objective(values) ?? (protocol === 'offpolicy' ? undefined : { [metric ?? 'score']: metric === 'retry' ? -1 : 1 });
+    const weights = given ?? (protocol === 'offpolicy' ? undefined : { [metric ?? 'score']: metric === 'retry' ? -1 : 1 });
 
     const fit: Fit = async (training, options) => {
       const router = await Router.from(await learn(training, options), options);
@@ -105,8 +110,8 @@ function describeMatrix(result: MatrixEvaluation): string {
   ]);
   const singles = Object.entries(result.bestSingleExperts).map(([expert, times]) => `${expert} (${times})`);
   return [
-    `${result.protocol}; ${result.metric}; ${result.conversations} prompts in ${result.groups} groups, ${result.experts} experts` +
-      `${result.incomplete > 0 ? `; ${result.incomplete} prompts with missing outcomes left out` : ''}`,
+    `${result.protocol}; ${result.metric}; ${plural(result.conversations, 'prompt')} in ${plural(result.groups, 'group')}, ${plural(result.experts, 'expert')}` +
+      `${result.incomplete > 0 ? `; ${plural(result.incomplete, 'prompt')} with missing outcomes left out` : ''}`,
     '',
     table([
       ['', 'mean', '95% interval'],
@@ -138,12 +143,13 @@ function describeLog(result: LogEvaluation): string {
   const few = Object.values(result.values).some(({ router }) => router.effectiveSampleSize < 100);
   const singles = Object.entries(result.bestSingleExperts).map(([expert, times]) => `${expert} (${times})`);
   return [
-    `${result.protocol}; ${result.records} records, ${result.conversations} conversations, ${result.experts} experts` +
-      `${result.withoutPropensity > 0 ? `; ${result.withoutPropensity} records have no propensity` : ''}`,
+    `${result.protocol}; ${plural(result.records, 'record')}, ${plural(result.conversations, 'conversation')}, ${plural(result.experts, 'expert')}` +
+      `${result.withoutPropensity > 0 ? `; ${plural(result.withoutPropensity, 'record')} without a propensity` : ''}`,
     '',
     blocks.join('\n\n'),
     '',
     `best single expert of the training parts, by ${result.metric}: ${singles.join(', ')}`,
+    ...result.warnings,
     ...(few
       ? ['The effective sample is small: the router seldom chooses what was logged. Log with exploration, or evaluate with --explore.']
       : []),

@@ -4,37 +4,63 @@
  * A clean log has one record a line, only the fields that pointsman knows, in one order, times in UTC.
  */
 import { once } from 'node:events';
-import { createReadStream, createWriteStream } from 'node:fs';
+import { createWriteStream } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
-import { createInterface } from 'node:readline';
 import { finished } from 'node:stream/promises';
-import { createGunzip, createGzip } from 'node:zlib';
-import { PointsmanError } from '../errors.js';
+import { createGzip } from 'node:zlib';
+import { PointsmanError, plural } from '../errors.js';
+import { checkFile, logLines } from '../learn/index.js';
 import type { Interaction, OutcomeTable } from '../types.js';
-import { type Command, fileError, required, text, usage } from './command.js';
-import { type Data, readData } from './data.js';
+import { type Command, fileError, noArguments, required, text, usage } from './command.js';
+import { FORMATS, readData } from './data.js';
 import { table } from './describe.js';
+
+/** How many malformed lines are listed. */
+const LISTED = 20;
 
 export const importData: Command = {
   name: 'import',
   summary: 'checks a log or an outcome matrix, reports what is in it and writes a clean log',
   usage: '--data PATH [--out FILE] [options]',
-  details: 'Every record is checked; the first that is malformed is named by file and line. Without --out it only checks.',
+  details:
+    `Every record is checked; malformed lines are listed, the first ${LISTED} of them, and nothing is written unless\n` +
+    `--skip-malformed is given. Without --out it only checks.\n\n${FORMATS}`,
   example: 'pointsman import --data raw.jsonl --out log.jsonl.gz',
   options: {
     data: { type: 'string', value: 'PATH', help: 'a log in JSON lines (.gz too), or a folder with prompts.jsonl and scores.csv' },
     out: { type: 'string', value: 'FILE', help: 'the clean log to write; compressed where it ends with .gz' },
+    'skip-malformed': { type: 'boolean', help: 'leave malformed lines of a log out, and say how many' },
   },
   async run(values, positionals, { signal, onProgress }) {
-    if (positionals.length > 0) throw usage(`unexpected argument '${positionals[0]}'`);
+    noArguments(positionals);
+    const path = required(values, 'data');
     const out = text(values, 'out');
-    const data = await readData(required(values, 'data'), { signal, onProgress });
+    if (out !== undefined) await checkFile(out);
+    const skipped = new Set<number>();
+    const listed: string[] = [];
+    const onMalformed = ({ message }: PointsmanError, line: number) => {
+      skipped.add(line);
+      if (listed.length < LISTED) listed.push(message.replace(`${path}, `, ''));
+    };
+    const { isMatrix, outcomes } = await readData(path, { signal, onProgress, onMalformed });
+    if (isMatrix && values['skip-malformed']) throw usage('--skip-malformed is for logs; a matrix must be whole');
+    const left = malformedText(listed, skipped.size);
+    if (left !== undefined && !values['skip-malformed']) throw new PointsmanError('BAD_DATA', `${path}: ${left}`);
+    if (outcomes.conversation.length === 0) throw new PointsmanError('NOT_ENOUGH_DATA', `${path}: no line is in order; ${left}`);
     onProgress?.({ stage: 'write', done: 0, total: 1 });
-    if (out !== undefined) await write(out, data.isMatrix ? matrixRecords(data.outcomes) : logRecords(data), signal);
-    const report = { data: data.path, ...(out !== undefined && { out }), ...describe(data.outcomes) };
-    return { json: report, text: reportText(report) };
+    if (out !== undefined) await write(out, isMatrix ? matrixRecords(outcomes) : logRecords(path, skipped), signal);
+    const report = { data: path, ...(out !== undefined && { out }), malformed: skipped.size, ...describe(outcomes) };
+    return { json: report, text: reportText(report, left) };
   },
 };
+
+/** One malformed line in one line, several as a list. */
+function malformedText(listed: readonly string[], count: number): string | undefined {
+  if (count === 0) return undefined;
+  if (count === 1) return listed[0];
+  const more = count > listed.length ? [`and ${count - listed.length} more`] : [];
+  return [`${count} malformed lines`, ...listed, ...more].join('\n  ');
+}
 
 /** What is in the data. */
 function describe({ conversations, experts, conversation, expert, metrics, propensity, group }: OutcomeTable) {
@@ -53,24 +79,26 @@ function describe({ conversations, experts, conversation, expert, metrics, prope
   };
 }
 
-function reportText(report: ReturnType<typeof describe> & { data: string; out?: string }): string {
+function reportText(report: ReturnType<typeof describe> & { data: string; out?: string; malformed: number }, left?: string): string {
   const { least, median, most } = report.recordsPerExpert;
   const rows = [
     ['records', String(report.records)],
-    ['conversations', `${report.conversations} different, in ${report.groups} groups`],
+    ['conversations', `${report.conversations} different, in ${plural(report.groups, 'group')}`],
     ['experts', `${report.experts}, with ${least} to ${most} records each (median ${median})`],
-    ...Object.entries(report.metrics).map(([metric, count]) => [metric, `${count} records`]),
-    ['propensity', `${report.withPropensity} records${report.withPropensity === 0 ? ': the log cannot be evaluated off-policy' : ''}`],
+    ...Object.entries(report.metrics).map(([metric, count]) => [metric, plural(count, 'record')]),
+    [
+      'propensity',
+      `${plural(report.withPropensity, 'record')}${report.withPropensity === 0 ? ': the log cannot be evaluated off-policy' : ''}`,
+    ],
   ];
-  return `${report.data}: in order\n${table(rows)}${report.out === undefined ? '' : `\nwritten to ${report.out}`}`;
+  const head = left === undefined ? 'in order' : `${plural(report.malformed, 'malformed line')} left out: ${left}`;
+  return `${report.data}: ${head}\n${table(rows)}${report.out === undefined ? '' : `\nwritten to ${report.out}`}`;
 }
 
-/** The records of a log that was found in order. */
-async function* logRecords({ path }: Data): AsyncGenerator<Interaction> {
-  const file = createReadStream(path);
-  const lines = createInterface({ input: path.endsWith('.gz') ? file.pipe(createGunzip()) : file, crlfDelay: Number.POSITIVE_INFINITY });
-  for await (const line of lines) {
-    if (line.trim() === '') continue;
+/** The records of a log that was checked, without the lines that were found malformed. */
+async function* logRecords(path: string, malformed: ReadonlySet<number>): AsyncGenerator<Interaction> {
+  for await (const { line, number } of logLines(path)) {
+    if (malformed.has(number)) continue;
     const { conversation, expert, user, retry, rating, length, score, propensity, at, group } = JSON.parse(line) as Interaction;
     yield {
       conversation: conversation.map(({ role, content }) => ({ role, content })),

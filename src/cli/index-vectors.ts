@@ -1,7 +1,8 @@
 /** `pointsman index`: an index of one's own vectors: built, looked at, searched. */
 import { stat } from 'node:fs/promises';
 import { ExpertIndex } from '../engine/index.js';
-import { PointsmanError } from '../errors.js';
+import { PointsmanError, plural, someOf } from '../errors.js';
+import { checkFile } from '../learn/index.js';
 import {
   type Command,
   type Context,
@@ -13,6 +14,7 @@ import {
   oneOf,
   readText,
   required,
+  resultCount,
   text,
   usage,
   type Values,
@@ -40,6 +42,7 @@ export const indexVectors: Command = {
     queries: { type: 'string', value: 'FILE', help: 'search: the queries, one a row' },
     k: { type: 'string', short: 'k', value: 'N', help: 'search: how many for each query (default 10)' },
     eligible: { type: 'string', multiple: true, value: 'IDS', help: 'search: among these ids only: a,b or @file with an id a line' },
+    'ignore-unknown': { type: 'boolean', help: 'search: pass over ids of --eligible that the index does not have' },
     threads: { type: 'string', value: 'N', help: 'share of the thread pool (default: all)' },
     backend: { type: 'string', value: 'NAME', help: 'auto, cpu or cuda (default auto)' },
   },
@@ -60,6 +63,7 @@ async function build(values: Values, { signal, onProgress }: Context): Promise<O
   const path = required(values, 'vectors');
   const out = required(values, 'out');
   const idFile = text(values, 'ids');
+  await checkFile(out);
   const vectors = await openVectors(path);
   try {
     const { rows, dimensions } = vectors;
@@ -72,10 +76,10 @@ async function build(values: Values, { signal, onProgress }: Context): Promise<O
       onProgress?.({ stage: 'build', done: start, total: rows });
       const count = Math.min(portion, rows - start);
       const names = ids?.slice(start, start + count) ?? Array.from({ length: count }, (_, i) => String(start + i));
-      await index.upsert(names, await vectors.read(start, count), { signal });
+      await index.upsert(names, await vectors.read(start, count), { signal }).catch(named(path));
     }
     await index.save(out, { signal, onProgress });
-    return { json: { out, size: rows, dimensions }, text: `${out}: ${rows} vectors of ${dimensions} dimensions` };
+    return { json: { out, size: rows, dimensions }, text: `${out}: ${plural(rows, 'vector')} of ${plural(dimensions, 'dimension')}` };
   } finally {
     await vectors.close();
   }
@@ -98,7 +102,7 @@ async function inspect(values: Values, context: Context): Promise<Outcome> {
   return {
     json: { ...stats, firstIds: ids },
     text: [
-      `size             ${stats.size} vectors of ${stats.dimensions} dimensions, ${stats.bytes} bytes`,
+      `size             ${plural(stats.size, 'vector')} of ${plural(stats.dimensions, 'dimension')}, ${stats.bytes} bytes`,
       `first ids        ${ids.join(', ')}`,
       `instruction set  ${stats.isa}: ${stats.isaReason}`,
       `backend          ${stats.backend}: ${stats.backendReason}`,
@@ -107,16 +111,22 @@ async function inspect(values: Values, context: Context): Promise<Outcome> {
 }
 
 async function search(values: Values, context: Context): Promise<Outcome> {
-  const k = integer(values, 'k', 1) ?? 10;
+  const k = resultCount(values) ?? 10;
   const eligible = await idList(values, 'eligible');
-  const file = await openVectors(required(values, 'queries'));
+  const path = required(values, 'queries');
+  const file = await openVectors(path);
   try {
     const index = await openIndex(values, context);
-    const result = await index.search(await file.read(0, file.rows), {
-      k,
-      filter: eligible && index.filter(eligible),
-      signal: context.signal,
-    });
+    if (file.dimensions !== index.dimensions) {
+      const widths = `the queries have ${plural(file.dimensions, 'column')}, the index ${plural(index.dimensions, 'dimension')}`;
+      throw new PointsmanError('WRONG_SHAPE', `${path}: ${widths}`);
+    }
+    const unknown = values['ignore-unknown'] ? [] : (eligible ?? []).filter((id) => !index.has(id));
+    if (unknown.length > 0) {
+      throw new PointsmanError('UNKNOWN_EXPERT', `the index has no ${someOf(unknown)} (--ignore-unknown passes over them)`);
+    }
+    const filter = eligible && index.filter(eligible);
+    const result = await index.search(await file.read(0, file.rows), { k, filter, signal: context.signal }).catch(named(path));
     const found = Array.from({ length: result.count }, (_, i) =>
       result.ids(i).map((id, rank) => ({ id, score: result.scores[i * k + rank] as number })),
     );
@@ -127,4 +137,12 @@ async function search(values: Values, context: Context): Promise<Outcome> {
   } finally {
     await file.close();
   }
+}
+
+/** Says whose numbers they are that the engine refuses. */
+function named(path: string): (error: unknown) => never {
+  return (error) => {
+    if (!(error instanceof PointsmanError) || error.code !== 'NORM_TOO_LARGE') throw error;
+    throw new PointsmanError(error.code, `${path}: ${error.message}`, { cause: error });
+  };
 }

@@ -1,6 +1,6 @@
 /** `pointsman route`: which expert should answer, and why. */
 import { type Decision, Router } from '../route/index.js';
-import { type Command, idList, integer, number, objective, readText, required, text, usage } from './command.js';
+import { type Command, idList, integer, number, objective, readText, required, resultCount, text, usage } from './command.js';
 import { ask, parseConversations, readAll } from './conversations.js';
 import { describeDecision } from './describe.js';
 
@@ -19,6 +19,7 @@ export const routeConversations: Command = {
     objective: { type: 'string', value: 'WEIGHTS', help: 'weights over metrics with natural signs: retry=-1,rating=0.5' },
     eligible: { type: 'string', multiple: true, value: 'IDS', help: 'only these experts: a,b or @file with an id a line' },
     exclude: { type: 'string', multiple: true, value: 'IDS', help: 'none of these experts: a,b or @file with an id a line' },
+    'ignore-unknown': { type: 'boolean', help: 'pass over ids of --eligible and --exclude that the model does not know' },
     explore: { type: 'string', value: 'EPSILON', help: 'with this probability try one of the best candidates at random' },
     among: { type: 'string', value: 'N', help: 'how many of the best take part in exploring (default: k)' },
     seed: { type: 'string', value: 'N', help: 'makes exploring repeatable' },
@@ -32,10 +33,11 @@ export const routeConversations: Command = {
     const among = integer(values, 'among', 1);
     if (among !== undefined && epsilon === undefined) throw usage('--among needs --explore');
     const options = {
-      k: integer(values, 'k'),
+      k: resultCount(values),
       objective: objective(values),
       eligible: await idList(values, 'eligible'),
       exclude: await idList(values, 'exclude'),
+      ignoreUnknown: values['ignore-unknown'] === true,
       explore: epsilon === undefined ? undefined : { epsilon, among },
       seed: integer(values, 'seed'),
       signal,
@@ -43,7 +45,7 @@ export const routeConversations: Command = {
     const router = await Router.open(folder, { signal });
     const conversations =
       file === undefined
-        ? [ask(positionals[0] as string)]
+        ? [ask(positionals[0] as string, 'the conversation')]
         : parseConversations(file === '-' ? await readAll(stdin) : await readText(file), file === '-' ? 'standard input' : file);
     const decisions: Decision[] = await router.route(conversations, options);
     return { json: decisions, text: decisions.map((decision) => describeDecision(decision, router.dimensionNames)).join('\n\n') };

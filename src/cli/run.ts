@@ -80,11 +80,29 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
 
 function parse(command: Command, args: string[]) {
   try {
-    return parseArgs({ args, options: { ...command.options, ...COMMON }, allowPositionals: true, strict: true });
+    const options = { ...command.options, ...COMMON };
+    return parseArgs({ args: joinNegatives(args, options), options, allowPositionals: true, strict: true });
   } catch (cause) {
-    const message = cause instanceof Error ? cause.message : String(cause);
+    const message = (cause instanceof Error ? cause.message : String(cause)).replace(/\.?\s*\n.*/s, ''); // parseArgs goes on with advice
     throw new PointsmanError('USAGE', `${message}. See: pointsman ${command.name} --help`, { cause });
   }
+}
+
+/** `-k -3` as `--k=-3`: parseArgs would take the number for an option. */
+function joinNegatives(args: readonly string[], options: { readonly [name: string]: Option }): string[] {
+  const joined: string[] = [];
+  for (let i = 0; i < args.length; i++) {
+    const [arg, next] = [args[i] as string, args[i + 1]];
+    if (arg === '--') return [...joined, ...args.slice(i)];
+    const found = Object.entries(options).find(([name, { short }]) => arg === `--${name}` || (short && arg === `-${short}`));
+    if (found?.[1].type === 'string' && next !== undefined && /^-\.?\d/.test(next)) {
+      joined.push(`--${found[0]}=${next}`);
+      i++;
+    } else {
+      joined.push(arg);
+    }
+  }
+  return joined;
 }
 
 function overview(): string {

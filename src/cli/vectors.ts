@@ -12,7 +12,7 @@ import { fileError } from './command.js';
 export interface VectorFile {
   rows: number;
   dimensions: number;
-  /** Rows start … start + count, row-major. */
+  /** Rows start … start + count, row-major. @throws PointsmanError NOT_FINITE, BAD_DATA */
   read(start: number, count: number): Promise<Float32Array>;
   close(): Promise<void>;
 }
@@ -48,7 +48,13 @@ export async function openVectors(path: string): Promise<VectorFile> {
         const length = count * dimensions * width;
         const raw = await bytes(file, path, offset + start * dimensions * width, length, length);
         const buffer = raw.buffer.slice(raw.byteOffset, raw.byteOffset + length); // aligned
-        return width === 4 ? new Float32Array(buffer) : Float32Array.from(new Float64Array(buffer));
+        const numbers = width === 4 ? new Float32Array(buffer) : Float32Array.from(new Float64Array(buffer));
+        const bad = numbers.findIndex((number) => !Number.isFinite(number));
+        if (bad !== -1) {
+          const row = start + Math.floor(bad / dimensions);
+          throw new PointsmanError('NOT_FINITE', `${path}: row ${row} (from 0) contains NaN, infinity or what float32 cannot hold`);
+        }
+        return numbers;
       },
       close: () => file.close(),
     };

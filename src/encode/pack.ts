@@ -34,12 +34,12 @@ export function pack(conversations: readonly Conversation[]): PackedArguments {
 }
 
 function check(conversation: unknown, c: number): asserts conversation is Conversation {
-  const bad = (what: string) => new PointsmanError('BAD_CONVERSATION', `conversation ${c}: ${what}`);
+  const bad = (what: string) => new PointsmanError('BAD_CONVERSATION', `conversation ${c + 1}: ${what}`);
   if (!Array.isArray(conversation)) throw bad('expected an array of messages { role, content }');
   if (conversation.length === 0) throw bad('it has no message');
   for (const [m, message] of conversation.entries()) {
     if (typeof message?.role !== 'string' || typeof message.content !== 'string') {
-      throw bad(`message ${m} must have a role and a content, both strings`);
+      throw bad(`message ${m + 1} must have a role and a content, both strings`);
     }
   }
 }

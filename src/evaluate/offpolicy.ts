@@ -8,6 +8,9 @@
  *                                      The self-normalized estimator for counterfactual learning, NeurIPS 2015)
  *     ESS   = (Σ w_i)² / Σ w_i²        how many outcomes the estimate rests on (Kish, Survey Sampling, 1965)
  *
+ * The weights average 1 where the propensities are true and the log tries all that the policy chooses; far from it, no estimate
+ * holds.
+ *
  * Trust an estimate only with a large effective sample: a policy that rarely chooses what was logged has none.
  */
 import { PointsmanError } from '../errors.js';
@@ -24,6 +27,8 @@ export interface ValueEstimate {
   snips: Estimate;
   effectiveSampleSize: number;
   maxWeight: number;
+  /** 1/n Σ w_i: 1 but for chance, if the propensities are true and nothing that the policy chooses was never tried. */
+  meanWeight: Estimate;
   /** Records with the outcome. */
   records: number;
   /** Those of which the policy could have chosen the same expert. */
@@ -59,8 +64,8 @@ export function estimateValue(
   const weight = Float64Array.from(used, (i) => (log.target[i] as number) / (log.logged[i] as number));
   const weighted = weight.map((w, n) => w * (log.outcome[used[n] as number] as number));
   const group = used.map((i) => (log.group ? (log.group[i] as number) : i));
-  const { ips, snips } = resample(
-    { ips: { numerator: weighted }, snips: { numerator: weighted, denominator: weight } },
+  const { ips, snips, mean } = resample(
+    { ips: { numerator: weighted }, mean: { numerator: weight }, snips: { numerator: weighted, denominator: weight } },
     { group },
     options,
   );
@@ -71,6 +76,7 @@ export function estimateValue(
     snips: interval(snips),
     effectiveSampleSize: squares > 0 ? (sum * sum) / squares : 0,
     maxWeight: weight.reduce((top, w) => Math.max(top, w), 0),
+    meanWeight: interval(mean),
     records: used.length,
     matched: weight.reduce((total, w) => total + (w > 0 ? 1 : 0), 0),
   };
@@ -97,6 +103,8 @@ export interface LogEvaluation {
   /** By metric and `utility`; `logged` is what the log itself earned. */
   values: { [metric: string]: { router: ValueEstimate; bestSingle: ValueEstimate; random: ValueEstimate; logged: Estimate } };
   bestSingleExperts: { [expert: string]: number };
+  /** What makes the estimates doubtful, in words. */
+  warnings: string[];
 }
 
 /**
@@ -173,7 +181,32 @@ export async function evaluateLog(table: OutcomeTable, fit: Fit, options: LogOpt
     metric,
     values,
     bestSingleExperts: singles,
+    warnings: warningsOf(values),
   };
+}
+
+/** How far from 1 a mean weight may be whatever its interval: intervals of heavy tails are too narrow. */
+const TOLERANCE = 0.1;
+
+function warningsOf(values: LogEvaluation['values']): string[] {
+  const [first] = Object.values(values); // the weights of the other metrics differ only where outcomes are missing
+  if (!first) return [];
+  const names = { router: 'the router', bestSingle: 'the best single expert', random: 'random choice' } as const;
+  const policies = ['router', 'bestSingle', 'random'] as const;
+  const far = policies.filter((policy) => {
+    const { mean, low, high } = first[policy].meanWeight;
+    const above = mean - 1 > TOLERANCE && mean - 2 * (mean - low) > 1;
+    // A log need not have tried every expert; only of the router's own choices is that worth a warning.
+    const below = policy === 'router' && 1 - mean > TOLERANCE && mean + 2 * (high - mean) < 1;
+    return above || below;
+  });
+  if (far.length === 0) return [];
+  const means = far.map((policy) => `${first[policy].meanWeight.mean.toFixed(2)} for ${names[policy]}`).join(', ');
+  const tooLow = far.every((policy) => first[policy].meanWeight.mean < 1);
+  return [
+    `The weights of a true log average 1, here ${means}: the propensities are not the probabilities with which the experts were ` +
+      `chosen${tooLow ? ', or the log never tried some that the router chooses' : ''}. The estimates do not hold.`,
+  ];
 }
 
 function utility(table: OutcomeTable, objective: Objective): Float64Array {

@@ -1,5 +1,5 @@
 /** Parts of an outcome table: some conversations of it, some records of it, a log drawn from it, folds of it. */
-import { PointsmanError } from '../errors.js';
+import { PointsmanError, plural } from '../errors.js';
 import type { Random } from '../random.js';
 import type { MetricName, OutcomeTable } from '../types.js';
 
@@ -72,8 +72,13 @@ export function groupFolds(table: OutcomeTable, folds: number, random: Random): 
     const group = groupOf(table, c);
     sizes.set(group, (sizes.get(group) ?? 0) + 1);
   }
-  if (!Number.isInteger(folds) || folds < 2 || folds > sizes.size) {
-    throw new PointsmanError('BAD_ARGUMENT', `folds must be an integer from 2 to the number of groups, ${sizes.size}, not ${folds}`);
+  if (!Number.isInteger(folds) || folds < 2) {
+    throw new PointsmanError('BAD_ARGUMENT', `folds must be an integer of at least 2, not ${String(folds)}`);
+  }
+  if (folds > sizes.size) {
+    const remedy =
+      sizes.size < 2 ? 'which cannot be divided at all' : `too few for ${folds} folds: ask for at most ${sizes.size} (--folds)`;
+    throw new PointsmanError('BAD_ARGUMENT', `the data has only ${plural(sizes.size, 'group')} of conversations, ${remedy}`);
   }
   const order = random.shuffle([...sizes.keys()]).sort((a, b) => (sizes.get(b) as number) - (sizes.get(a) as number));
   const filled = new Array<number>(folds).fill(0);

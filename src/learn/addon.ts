@@ -34,6 +34,26 @@ export interface Factors {
   projection: Float32Array;
 }
 
+/** See native/train/joint.hpp. */
+export interface JointSettings {
+  shared: number[];
+  /** Rising. */
+  specific: number[];
+  biasPrior: number;
+}
+
+export interface JointModel {
+  sharedPenalty: number;
+  specificPenalty: number;
+  evidence: number;
+  /** dimensions + 1, the constant last */
+  shared: Float32Array;
+  /** outputs */
+  bias: Float32Array;
+  /** dimensions × outputs */
+  projection: Float32Array;
+}
+
 interface LearnAddon extends TextAddon {
   spectralBasis(
     rows: SparseRows,
@@ -61,6 +81,9 @@ interface LearnAddon extends TextAddon {
     threads: number,
     listener: Listener,
   ): NativeTask<Float32Array>;
+  fitJoint(problem: Problem, settings: JointSettings, threads: number): NativeTask<JointModel>;
+  /** 2 × outcomes: the shared part, then the specific part, by models that did not see the conversation's fold. */
+  heldOutJoint(problem: Problem, fold: Uint32Array, settings: JointSettings, threads: number, listener: Listener): NativeTask<Float32Array>;
   checksum(bytes: Uint8Array): string;
 }
 

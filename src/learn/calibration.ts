@@ -6,7 +6,7 @@
  *   exponential  exp(a + b·u)                 length; the maximum of the Poisson likelihood
  *   linear       a + b·u, within the bounds   rating; least squares
  *
- * All three are generalised linear models with their canonical link: Newton's steps, with a small pull of b to zero so
+ * b is never negative. All three are generalised linear models with their canonical link: Newton's steps, with a small pull of b to zero so
  * that separable data end somewhere.
  */
 import type { Metric } from './metrics.js';
@@ -49,7 +49,9 @@ export function fitReadOut(metric: Metric, u: Float32Array, outcome: Float32Arra
     slope += limit * d1;
     if (Math.abs(d0) + Math.abs(d1) < 1e-9) break;
   }
-  return { intercept, slope };
+  // A falling read-out would say the opposite of the order that experts are chosen in: then the predictions tell nothing
+  // about by how much.
+  return slope >= 0 ? { intercept, slope } : { intercept: startOf(metric, average), slope: 0 };
 }
 
 export function readOut(metric: Metric, { intercept, slope }: ReadOut, u: number): number {

@@ -9,13 +9,14 @@
  * Each file is written beside its place and renamed into it, model.json last: it names the version of the others, so a
  * folder that was torn between two models is noticed.
  */
-import { access, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { access, open, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { featureColumns } from '../encode/index.js';
 import { ExpertIndex } from '../engine/index.js';
 import { PointsmanError } from '../errors.js';
 import type { TaskOptions } from '../types.js';
 import { learnAddon } from './addon.js';
+import { checkPath, makeFolder } from './folder.js';
 import { fileError } from './interactions.js';
 import type { ModelArrays, ModelParameters } from './model.js';
 
@@ -36,6 +37,7 @@ export async function saveFolder(
   version: string,
   { signal }: TaskOptions,
 ): Promise<void> {
+  checkPath(folder, 'folder');
   const bytes = packArrays(arrays, parameters.dimensionNames.length);
   // Named after the version: the files of a model that is replaced stay whole until model.json points elsewhere.
   const files = {
@@ -43,7 +45,7 @@ export async function saveFolder(
     experts: { name: `experts-${version}.index`, size: index.size },
   };
   try {
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     const before = await readModelFile(folder).catch(() => undefined);
     await writeDurably(join(folder, files.parameters.name), bytes);
     await index.save(join(folder, files.experts.name), { signal });
@@ -59,6 +61,7 @@ export async function saveFolder(
 }
 
 export async function openFolder(folder: string, { signal, threads }: TaskOptions & { threads?: number | undefined }) {
+  checkPath(folder, 'folder');
   const { version, parameters, files } = await readModelFile(folder);
   const path = join(folder, files.parameters.name);
   const bytes = await readFile(path).catch((error: unknown) => {

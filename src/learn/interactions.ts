@@ -4,14 +4,41 @@ import { pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { PointsmanError } from '../errors.js';
 import type { Conversation, Interaction, MetricName, OutcomeTable, TaskOptions } from '../types.js';
+import { checkPath } from './folder.js';
 import { METRIC_NAMES, METRICS } from './metrics.js';
+
+export interface ReadOptions extends TaskOptions {
+  /** Told of each malformed line, which is then left out. Without it the first one ends the reading with BAD_DATA. */
+  onMalformed?: ((error: PointsmanError, line: number) => void) | undefined;
+}
+
+/** A line of a log that is not empty; the first of a file is line 1. */
+export interface LogLine {
+  line: string;
+  number: number;
+}
 
 /**
  * Reads a log (JSON lines; `.gz` is unpacked). Empty lines are passed over.
- * @throws PointsmanError BAD_DATA with the line's number, FILE_MISSING, FILE_IO, ABORTED
+ * @throws PointsmanError BAD_DATA with the line's number, BAD_ARGUMENT, FILE_MISSING, FILE_IO, ABORTED
  */
-export async function readInteractions(path: string, { signal }: TaskOptions = {}): Promise<OutcomeTable> {
+export async function readInteractions(path: string, { signal, onMalformed }: ReadOptions = {}): Promise<OutcomeTable> {
+  checkPath(path, 'path');
   const builder = new TableBuilder();
+  for await (const { line, number } of logLines(path, { signal })) {
+    const where = `${path}, line ${number}`;
+    try {
+      builder.add(parseLine(line, where), where);
+    } catch (error) {
+      if (!onMalformed || !(error instanceof PointsmanError)) throw error;
+      onMalformed(error, number);
+    }
+  }
+  return builder.table();
+}
+
+/** The lines of a log as they stand. @throws PointsmanError FILE_MISSING, FILE_IO, ABORTED */
+export async function* logLines(path: string, { signal }: TaskOptions = {}): AsyncGenerator<LogLine, void, undefined> {
   const file = createReadStream(path);
   // The callback is for those who do not read the stream: a failure reaches us as an exception of the loop.
   const input = path.endsWith('.gz') ? pipeline(file, createGunzip(), () => {}) : file;
@@ -21,24 +48,27 @@ export async function readInteractions(path: string, { signal }: TaskOptions = {
       number++;
       if (number % 1024 === 0 && signal?.aborted)
         throw new PointsmanError('ABORTED', `reading ${path} was aborted`, { cause: signal.reason });
-      if (line.trim() === '') continue;
-      const where = `${path}, line ${number}`;
-      builder.add(parseLine(line, where), where);
+      if (line.trim() !== '') yield { line, number };
     }
   } catch (error) {
     throw fileError(error, path);
   } finally {
     file.destroy();
   }
-  return builder.table();
 }
 
-/** Interactions in memory as an outcome table. @throws PointsmanError BAD_DATA */
+/** Interactions in memory as an outcome table. @throws PointsmanError BAD_DATA, BAD_ARGUMENT */
 export function tableOf(interactions: Iterable<Interaction>): OutcomeTable {
+  if (interactions === null || typeof interactions !== 'object' || !(Symbol.iterator in interactions)) {
+    throw new PointsmanError(
+      'BAD_ARGUMENT',
+      'interactions must be an array, or something else to iterate over, of { conversation, expert, … }',
+    );
+  }
   const builder = new TableBuilder();
   let number = 0;
   for (const interaction of interactions) {
-    builder.add(interaction, `interaction ${number++}`);
+    builder.add(interaction, `interaction ${++number}`);
   }
   return builder.table();
 }
@@ -159,7 +189,7 @@ function conversationOf(value: unknown, bad: (what: string) => PointsmanError): 
   if (!Array.isArray(value) || value.length === 0) throw bad('conversation must be a list of at least one message');
   return value.map((message: { role?: unknown; content?: unknown } | null, m) => {
     if (typeof message?.role !== 'string' || typeof message.content !== 'string') {
-      throw bad(`message ${m} of the conversation must have a role and a content, both strings`);
+      throw bad(`message ${m + 1} of the conversation must have a role and a content, both strings`);
     }
     return { role: message.role, content: message.content };
   });

@@ -7,6 +7,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PointsmanError } from '../errors.js';
 import type { Conversation, OutcomeTable, TaskOptions } from '../types.js';
+import { checkPath } from './folder.js';
 import { fileError } from './interactions.js';
 import { METRICS } from './metrics.js';
 
@@ -19,6 +20,7 @@ interface Prompt {
 
 /** @throws PointsmanError BAD_DATA with file and line, FILE_MISSING, FILE_IO, ABORTED */
 export async function readOutcomeMatrix(folder: string, { signal }: TaskOptions = {}): Promise<OutcomeTable> {
+  checkPath(folder, 'folder');
   const promptsPath = join(folder, 'prompts.jsonl');
   const scoresPath = join(folder, 'scores.csv');
   const read = (path: string) =>

@@ -49,7 +49,7 @@ export function choose(worths: readonly Float64Array[]): number {
 }
 
 /** Do most conversations have several observed experts? */
-function answeredBySeveral(metrics: readonly MetricObservations[]): boolean {
+export function answeredBySeveral(metrics: readonly MetricObservations[]): boolean {
   let several = 0;
   let all = 0;
   for (const { conversation } of metrics) {

@@ -23,6 +23,7 @@ export interface Scorer {
   readonly dimensions: number;
   search(queries: Float32Array, options: { k: number; filter?: ExpertSet | undefined; signal?: AbortSignal | undefined }): Promise<Hits>;
   filter(ids: readonly string[], options?: { complement?: boolean }): ExpertSet;
+  has(id: string): boolean;
   vector(id: string): Float32Array | undefined;
 }
 
@@ -58,10 +59,15 @@ export interface RouteOptions {
   k?: number | undefined;
   /** Weights over metrics; natural signs. Default: `DEFAULT_OBJECTIVE` restricted to the model's metrics. */
   objective?: Objective | undefined;
-  /** Only these experts may be chosen; unknown ids are passed over. */
+  /** Only these experts may be chosen. */
   eligible?: readonly string[] | undefined;
-  /** These experts may not be chosen; unknown ids are passed over. */
+  /** These experts may not be chosen. */
   exclude?: readonly string[] | undefined;
+  /**
+   * Passes over ids of `eligible` and `exclude` that the model does not know, for a catalogue that runs ahead of the
+   * model. Default: they are refused with UNKNOWN_EXPERT, since most are slips.
+   */
+  ignoreUnknown?: boolean | undefined;
   explore?: Explore | undefined;
   /** Makes exploration repeatable: one call draws one number a conversation from it. A new seed for each call, or none. */
   seed?: number | undefined;

@@ -1,4 +1,4 @@
-/** Checks that what callers pass as conversations is that. */
+/** Checks that what callers pass as conversations is that. Messages count from 1 in what people read. */
 import { PointsmanError } from '../errors.js';
 import type { Conversation } from '../types.js';
 
@@ -8,12 +8,13 @@ export function checkConversations(conversations: unknown): readonly Conversatio
     throw new PointsmanError('BAD_ARGUMENT', 'conversations must be an array of conversations, each an array of messages');
   }
   for (const [i, conversation] of conversations.entries()) {
-    if (!Array.isArray(conversation) || conversation.length === 0) {
-      throw new PointsmanError('BAD_CONVERSATION', `conversation ${i} must be an array of at least one { role, content } message`);
+    if (!Array.isArray(conversation)) {
+      throw new PointsmanError('BAD_CONVERSATION', `conversation ${i + 1} must be an array of { role, content } messages`);
     }
+    if (conversation.length === 0) throw new PointsmanError('BAD_CONVERSATION', `conversation ${i + 1}: the conversation is empty`);
     for (const [j, message] of conversation.entries()) {
       if (message === null || typeof message !== 'object' || typeof message.role !== 'string' || typeof message.content !== 'string') {
-        throw new PointsmanError('BAD_CONVERSATION', `message ${j} of conversation ${i} must have role and content, both strings`);
+        throw new PointsmanError('BAD_CONVERSATION', `message ${j + 1} of conversation ${i + 1} must have role and content, both strings`);
       }
     }
   }

@@ -1,6 +1,6 @@
 /** Router: conversations in, decisions out. */
 import { randomInt, randomUUID } from 'node:crypto';
-import { PointsmanError } from '../errors.js';
+import { checkOptions, PointsmanError, someOf } from '../errors.js';
 import { LearnedModel } from '../learn/index.js';
 import { Random } from '../random.js';
 import type { Conversation, Encoder, Objective, TaskOptions } from '../types.js';
@@ -26,6 +26,17 @@ export interface RoutableModel extends FeatureSpace {
 /** The most candidates that a decision can list: the engine's own limit. */
 const MAX_K = 4096;
 
+const OPTIONS = Object.keys({
+  k: true,
+  objective: true,
+  eligible: true,
+  exclude: true,
+  ignoreUnknown: true,
+  explore: true,
+  seed: true,
+  signal: true,
+} satisfies { [option in keyof RouteOptions]-?: true }); // so that the compiler keeps the list whole
+
 /**
  * Routes conversations to experts: encodes them, searches the experts with the highest score for the objective,
  * lets the policy choose among them, and says why.
@@ -35,8 +46,9 @@ export class Router {
   readonly #scorer: Scorer;
   readonly #space: FeatureSpace;
 
-  /** @throws PointsmanError WRONG_SHAPE when the parts do not fit each other */
-  constructor({ encoder, scorer, space }: RouterParts) {
+  /** @throws PointsmanError BAD_ARGUMENT when a part is missing, WRONG_SHAPE when they do not fit each other */
+  constructor(parts: RouterParts) {
+    const { encoder, scorer, space } = checkParts(parts);
     const p = space.dimensionNames.length;
     const width = space.metrics.length * (p + 1);
     if (encoder.dimensions !== p) {
@@ -50,12 +62,15 @@ export class Router {
     this.#space = space;
   }
 
-  /** A router over a model, such as `learn` returns. */
+  /** A router over a model, such as `learn` returns. @throws PointsmanError BAD_ARGUMENT */
   static async from(model: RoutableModel, options: TaskOptions = {}): Promise<Router> {
+    if (typeof model?.index !== 'function') {
+      throw new PointsmanError('BAD_ARGUMENT', 'Router.from takes a model, such as learn returns; Router.open takes its folder');
+    }
     return new Router({ encoder: model.encoder, scorer: await model.index(options), space: model });
   }
 
-  /** Opens the folder that `learn` and `save` wrote. @throws PointsmanError FILE_MISSING, FILE_CORRUPT, FILE_VERSION, FILE_IO */
+  /** Opens the folder that a model was saved to. @throws PointsmanError BAD_ARGUMENT, FILE_MISSING, FILE_CORRUPT, FILE_VERSION, FILE_IO */
   static async open(folder: string, options: TaskOptions & { threads?: number | undefined } = {}): Promise<Router> {
     return Router.from(await LearnedModel.open(folder, options), options);
   }
@@ -76,10 +91,11 @@ export class Router {
 
   /**
    * One decision a conversation, in order.
-   * @throws PointsmanError BAD_CONVERSATION, BAD_OBJECTIVE, BAD_K, BAD_ARGUMENT, NO_CANDIDATES, ABORTED
+   * @throws PointsmanError BAD_CONVERSATION, BAD_OBJECTIVE, BAD_K, BAD_ARGUMENT, UNKNOWN_EXPERT, NO_CANDIDATES, ABORTED
    */
   async route(conversations: readonly Conversation[], options: RouteOptions = {}): Promise<Decision[]> {
     const checked = checkConversations(conversations);
+    checkOptions(options, OPTIONS, 'route');
     const { k = 5, signal } = options;
     if (!Number.isInteger(k) || k < 1 || k > MAX_K) {
       throw new PointsmanError('BAD_K', `k must be an integer from 1 to ${MAX_K}, not ${String(k)}`);
@@ -87,7 +103,7 @@ export class Router {
     const objective = checkObjective(options.objective, this.#space.metrics);
     const policy = checkPolicy(options.explore, k);
     const random = new Random(checkSeed(options.seed));
-    const filter = this.#filter(options.eligible, options.exclude);
+    const filter = this.#filter(options);
     if (checked.length === 0) return [];
 
     const psi = await this.#encoder.encode(checked, { signal });
@@ -111,19 +127,51 @@ export class Router {
     });
   }
 
-  #filter(eligible: readonly string[] | undefined, exclude: readonly string[] | undefined): ExpertSet | undefined {
+  #filter({ eligible, exclude, ignoreUnknown = false }: RouteOptions): ExpertSet | undefined {
     checkIds(eligible, 'eligible');
     checkIds(exclude, 'exclude');
+    if (typeof ignoreUnknown !== 'boolean') {
+      throw new PointsmanError('BAD_ARGUMENT', `ignoreUnknown must be true or false, not ${String(ignoreUnknown)}`);
+    }
     if (eligible === undefined && (exclude === undefined || exclude.length === 0)) return undefined;
     const out = new Set(exclude);
-    const filter = eligible
-      ? this.#scorer.filter(eligible.filter((id) => !out.has(id)))
-      : this.#scorer.filter([...out], { complement: true });
+    const left = eligible?.filter((id) => !out.has(id));
+    const filter = left ? this.#scorer.filter(left) : this.#scorer.filter([...out], { complement: true });
+    if (!ignoreUnknown) {
+      this.#refuseUnknown([...out], 'exclude');
+      // A set as large as its list holds all of it; a million ids are looked at one by one only where it does not.
+      if (left && filter.size < left.length) this.#refuseUnknown(left, 'eligible');
+    }
     if (filter.size === 0) {
       throw new PointsmanError('NO_CANDIDATES', 'no expert of the model is left after eligible and exclude');
     }
     return filter;
   }
+
+  #refuseUnknown(ids: readonly string[], option: string): void {
+    const unknown = [...new Set(ids.filter((id) => !this.#scorer.has(id)))];
+    if (unknown.length === 0) return;
+    throw new PointsmanError(
+      'UNKNOWN_EXPERT',
+      `${option} names experts that the model does not know: ${someOf(unknown)} (ignoreUnknown, or --ignore-unknown, passes over them)`,
+    );
+  }
+}
+
+function checkParts(parts: RouterParts): RouterParts {
+  const needed = { encoder: ['encode'], scorer: ['search', 'filter', 'has', 'vector'], space: ['queryVectors', 'readOut'] } as const;
+  for (const [name, methods] of Object.entries(needed)) {
+    const part = parts?.[name as keyof RouterParts] as unknown as { [method: string]: unknown } | null | undefined;
+    const lacking = methods.find((method) => typeof part?.[method] !== 'function');
+    if (lacking) {
+      const what = part === undefined || part === null ? 'is missing' : `has no method ${lacking}`;
+      throw new PointsmanError('BAD_ARGUMENT', `a router needs an encoder, a scorer and a space: ${name} ${what}`);
+    }
+  }
+  if (!Array.isArray(parts.space.metrics) || !Array.isArray(parts.space.dimensionNames)) {
+    throw new PointsmanError('BAD_ARGUMENT', 'the space of a router needs metrics and dimensionNames, both arrays');
+  }
+  return parts;
 }
 
 function decide(

@@ -1,0 +1,35 @@
+/** The door of learning: takes what people have, a log in memory or an outcome table, and refuses what is neither. */
+import { checkOptions, PointsmanError } from '../errors.js';
+import type { Interaction, OutcomeTable } from '../types.js';
+import { tableOf } from './interactions.js';
+import { type LearnOptions, learn as learnTable } from './learn.js';
+import type { LearnedModel } from './model.js';
+
+/**
+ * Learns from interactions, or from the table that `readInteractions`, `readOutcomeMatrix` or `tableOf` made of some.
+ * @throws PointsmanError NOT_ENOUGH_DATA, BAD_DATA, BAD_CONVERSATION, BAD_ARGUMENT, WRONG_SHAPE, ABORTED
+ */
+export async function learn(outcomes: Iterable<Interaction> | OutcomeTable, options: LearnOptions = {}): Promise<LearnedModel> {
+  checkOptions(options, undefined, 'learn');
+  const table = isTable(outcomes) ? outcomes : tableOf(outcomes);
+  if (table.conversation.length === 0) throw new PointsmanError('NOT_ENOUGH_DATA', 'there is nothing to learn from: the log is empty');
+  return learnTable(table, options);
+}
+
+/** @throws PointsmanError BAD_ARGUMENT for a table that lacks a column */
+function isTable(outcomes: Iterable<Interaction> | OutcomeTable): outcomes is OutcomeTable {
+  if (outcomes === null || typeof outcomes !== 'object' || Symbol.iterator in outcomes) return false; // tableOf says what is wrong
+  const { conversations, experts, conversation, expert, metrics } = outcomes;
+  const whole =
+    Array.isArray(conversations) &&
+    Array.isArray(experts) &&
+    conversation instanceof Uint32Array &&
+    expert instanceof Uint32Array &&
+    metrics !== null &&
+    typeof metrics === 'object';
+  if (whole) return true;
+  throw new PointsmanError(
+    'BAD_ARGUMENT',
+    'learn takes interactions, or an outcome table with conversations, experts, conversation, expert and metrics',
+  );
+}
