@@ -1,8 +1,11 @@
 // What the search benchmark times: pointsman, and the peers that are installed (npm ci --prefix bench/peers).
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { ExpertIndex } from '../dist/index.js';
 
 const require = createRequire(new URL('./peers/package.json', import.meta.url));
+// Past `exports`, which not every package lists its package.json in.
+const versionOf = (name) => JSON.parse(readFileSync(new URL(`./peers/node_modules/${name}/package.json`, import.meta.url), 'utf8')).version;
 
 /**
  * Each contender: { name, version, search(queries, count, k) → ids of the k best, row-major (Float64Array or Uint32Array),
@@ -47,7 +50,7 @@ async function usearch({ rows, dimensions }, threads) {
   const { exactSearch, MetricKind } = require('usearch');
   return {
     name: 'usearch',
-    version: require('usearch/package.json').version,
+    version: versionOf('usearch'),
     setting: `exactSearch, float32, ${threads} threads, 64 queries a call`,
     most: 64,
     search: async (queries, count, k) => {
@@ -66,7 +69,7 @@ async function hnswlib({ rows, count, dimensions }) {
   for (let i = 0; i < count; i++) index.addPoint(Array.from(rows.subarray(i * dimensions, (i + 1) * dimensions)), i);
   return {
     name: 'hnswlib-node',
-    version: require('hnswlib-node/package.json').version,
+    version: versionOf('hnswlib-node'),
     setting: 'BruteforceSearch, float32, 1 thread, one query a call',
     most: 16,
     search: async (queries, queryCount, k) => {
