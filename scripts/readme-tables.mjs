@@ -25,6 +25,10 @@ const TABLES = {
     const report = result('search');
     return report && describeSearch(report);
   },
+  'search-clustered': () => {
+    const report = result('search-clustered');
+    return report && describeSearch(report);
+  },
   learning: () => {
     const rows = EVALUATIONS.flatMap(([name, title, published]) => {
       const report = result(name);
