@@ -14,7 +14,9 @@ export function provenance() {
     }
   };
   return {
-    commit: git('rev-parse', '--short', 'HEAD') + (git('status', '--porcelain', '--', 'native', 'src', 'bench', ':!bench/results') ? '-dirty' : ''),
+    commit:
+      git('rev-parse', '--short', 'HEAD') +
+      (git('status', '--porcelain', '--', 'native', 'src', 'bench', ':!bench/results') ? '-dirty' : ''),
     date: new Date().toISOString().slice(0, 10),
     cpu: cpus()[0]?.model ?? 'unknown',
     cores: cpus().length,
