@@ -3,26 +3,11 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import { runCommandLine } from '../src/cli/run.js';
 import * as native from '../src/native.js';
+import { cli } from './terminal.js';
 
 let folder: string;
 const file = (name: string) => join(folder, name);
-
-async function cli(args: string[], stdin = '') {
-  let out = '';
-  let err = '';
-  const code = await runCommandLine(args, {
-    stdin: (async function* () {
-      yield stdin;
-    })(),
-    stdout: { write: (text: string) => (out += text) },
-    stderr: { write: (text: string) => (err += text) },
-    signal: new AbortController().signal,
-    version: '1.2.3',
-  });
-  return { code, out, err };
-}
 
 const record = (n: number, fields: object = {}) =>
   JSON.stringify({
@@ -169,7 +154,7 @@ describe('route', () => {
     ['BAD_DATA', /empty list: there is nothing to route/, '[]'],
     ['BAD_CONVERSATION', /message 2 of conversation 1/, '[{"role":"user","content":"Hi"},{"role":"user"}]'],
   ])('%s %s: %s', async (code, message, stdin) => {
-    const { err } = await cli(['route', '--model', file('model'), '--file', '-'], stdin);
+    const { err } = await cli(['route', '--model', file('model'), '--file', '-'], { stdin });
     expect(err).toMatch(message);
     expect(err).toContain(`(${code})`);
   });

@@ -4,25 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { runCommandLine } from '../src/cli/run.js';
+import { cli } from './terminal.js';
 
 let folder: string;
 const file = (name: string) => join(folder, name);
-
-async function cli(args: string[], { stdin = '', signal = new AbortController().signal, isTTY = false } = {}) {
-  let out = '';
-  let err = '';
-  const code = await runCommandLine(args, {
-    stdin: (async function* () {
-      yield stdin;
-    })(),
-    stdout: { write: (text: string) => (out += text) },
-    stderr: { write: (text: string) => (err += text), isTTY },
-    signal,
-    version: '1.2.3',
-  });
-  return { code, out, err, json: () => JSON.parse(out) };
-}
 
 /** A log in which `coder` is good at code, `poet` at poems, and `plain` at neither. */
 function log(records: number): string {

@@ -1,6 +1,5 @@
 // Bindings of the engine: Batch, Filter, Index, doctor().
-#include <cstring>
-
+#include "arrays.hpp"
 #include "boundary.hpp"
 #include "core/backends.hpp"
 #include "core/directory.hpp"
@@ -9,13 +8,6 @@
 
 namespace pointsman::addon {
 namespace {
-
-template <typename T>
-Napi::TypedArrayOf<T> typed_array(Napi::Env env, const std::vector<T>& values) {
-  auto array = Napi::TypedArrayOf<T>::New(env, values.size());
-  if (!values.empty()) std::memcpy(array.Data(), values.data(), values.size() * sizeof(T));
-  return array;
-}
 
 // Texts one after another, with views once all are in.
 struct Texts {
@@ -211,9 +203,9 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
   }
   static Napi::Object to_js(Napi::Env env, const SearchResult& result) {
     auto object = Napi::Object::New(env);
-    object.Set("counts", typed_array(env, result.counts));
-    object.Set("scores", typed_array(env, result.scores));
-    object.Set("handles", typed_array(env, result.handles));
+    object.Set("counts", to_array(env, result.counts));
+    object.Set("scores", to_array(env, result.scores));
+    object.Set("handles", to_array(env, result.handles));
     return object;
   }
   static Napi::Array strings(Napi::Env env, const auto& texts) {
@@ -278,7 +270,7 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
   Napi::Value vector(const Napi::CallbackInfo& info) {
     return method<IndexObject>(info, [&]() -> Napi::Value {
       const std::vector<float> values = index()->vector(text(info[0], "id"));
-      return values.empty() ? info.Env().Undefined() : typed_array(info.Env(), values);
+      return values.empty() ? info.Env().Undefined() : to_array(info.Env(), values);
     });
   }
 

@@ -10,6 +10,32 @@ namespace {
 // More than the rounding of a float64 sum of 4096 squares and its root.
 constexpr double kUp = 1 + 0x1p-38;
 
+int nearest(double x) { return static_cast<int>(x + (x < 0 ? -0.5 : 0.5)); }
+
+// Codes of a query's components, zero up to a whole step. With `last_up` the last component, which is not
+// negative, is rounded up: then it hides nothing.
+template <typename T>
+QueryCode encode_values(const T* values, uint32_t count, bool last_up, int limit, int8_t* codes) {
+  double largest = 0;
+  for (uint32_t i = 0; i < count; ++i) largest = std::max(largest, std::fabs(static_cast<double>(values[i])));
+  std::memset(codes, 0, size_t{steps_of(count)} * 4);
+  QueryCode result{0, 0, 0};
+  if (largest == 0) return result;
+  result.step = largest / limit;
+  double error = 0;
+  for (uint32_t i = 0; i < count; ++i) {
+    const bool up = last_up && i + 1 == count;
+    const double scaled = values[i] / result.step;
+    const int code = std::clamp(up ? static_cast<int>(std::ceil(scaled)) : nearest(scaled), -limit, limit);
+    codes[i] = static_cast<int8_t>(code);
+    result.code_sum += code;
+    const double missed = values[i] - result.step * code;
+    if (!up || missed > 0) error += missed * missed;
+  }
+  result.error = std::sqrt(error) * kUp;
+  return result;
+}
+
 }  // namespace
 
 CodePage encode_page(const float* rows, uint32_t stride, uint32_t dimensions, const float* norms,
@@ -38,7 +64,7 @@ CodePage encode_page(const float* rows, uint32_t stride, uint32_t dimensions, co
         // Rows are padded with zeros to their stride, which is a multiple of four.
         const double value = x[step * 4 + i];
         const double scaled = value * inverse;
-        const int code = std::clamp(static_cast<int>(scaled + (scaled < 0 ? -0.5 : 0.5)), -127, 127);
+        const int code = std::clamp(nearest(scaled), -127, 127);
         const double back = page.scale * code;
         error += (value - back) * (value - back);
         hat += back * back;
@@ -55,49 +81,15 @@ CodePage encode_page(const float* rows, uint32_t stride, uint32_t dimensions, co
 }
 
 QueryCode encode_query(const float* query, uint32_t dimensions, int limit, int8_t* codes) {
-  float largest = 0;
-  for (uint32_t j = 0; j < dimensions; ++j) largest = std::max(largest, std::fabs(query[j]));
-  std::memset(codes, 0, size_t{steps_of(dimensions)} * 4);
-  QueryCode result{0, 0, 0};
-  if (largest == 0) return result;
-  result.step = static_cast<double>(largest) / limit;
-  double error = 0;
-  for (uint32_t j = 0; j < dimensions; ++j) {
-    const double scaled = query[j] / result.step;
-    const int code = std::clamp(static_cast<int>(scaled + (scaled < 0 ? -0.5 : 0.5)), -limit, limit);
-    codes[j] = static_cast<int8_t>(code);
-    result.code_sum += code;
-    const double missed = query[j] - result.step * code;
-    error += missed * missed;
-  }
-  result.error = std::sqrt(error) * kUp;
-  return result;
+  return encode_values(query, dimensions, false, limit, codes);
 }
 
 QueryCode encode_query_prefix(const double* prefix, int limit, int8_t* codes, double& norm) {
-  double largest = 0, squares = 0;
-  for (uint32_t i = 0; i < kPrefixComponents; ++i) {
-    largest = std::max(largest, std::fabs(prefix[i]));
-    squares += prefix[i] * prefix[i];
-  }
+  double squares = 0;
+  for (uint32_t i = 0; i < kPrefixComponents; ++i) squares += prefix[i] * prefix[i];
   norm = std::sqrt(squares) * kUp;
-  std::memset(codes, 0, size_t{steps_of(kPrefixComponents)} * 4);
-  QueryCode result{0, 0, 0};
-  if (largest == 0) return result;
-  result.step = largest / limit;
-  double error = 0;
-  for (uint32_t i = 0; i < kPrefixComponents; ++i) {
-    const double scaled = prefix[i] / result.step;
-    // The rest is rounded up: then it hides nothing.
-    const bool rest = i + 1 == kPrefixComponents;
-    const int code =
-        std::clamp(static_cast<int>(rest ? std::ceil(scaled) : std::nearbyint(scaled)), -limit, limit);
-    codes[i] = static_cast<int8_t>(code);
-    result.code_sum += code;
-    const double missed = prefix[i] - result.step * code;
-    if (!rest || missed > 0) error += missed * missed;
-  }
-  result.error = std::sqrt(error) * kUp + norm * 0x1p-36;
+  QueryCode result = encode_values(prefix, kPrefixComponents, true, limit, codes);
+  if (result.step > 0) result.error += norm * 0x1p-36;  // of the prefix's own arithmetic
   return result;
 }
 
