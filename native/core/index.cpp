@@ -176,6 +176,7 @@ SearchResult Index::search(std::span<const float> queries, uint32_t k, const Fil
   request.queries = padded.as<float>();
   request.query_norms = norms.data();
   request.query_count = static_cast<uint32_t>(count);
+  request.codings = getenv("POINTSMAN_CODINGS") ? atoi(getenv("POINTSMAN_CODINGS")) : 1u | (prefixes.empty() ? 0u : 1u << POINTSMAN_PREFIX);
   request.k = k;
   request.filter = filter ? filter->bits.data() : nullptr;
   request.filter_handles = filter ? filter->handles : 0;
@@ -203,7 +204,7 @@ IndexStats Index::stats() const {
   for (const Extent& extent : version->extents) {
     if (!extent.block) continue;
     ++stats.blocks;
-    stats.bytes += extent.block->bytes() + (extent.prefixes ? extent.prefixes->memory.bytes() : 0);
+    stats.bytes += extent.block->memory() + (extent.prefixes ? extent.prefixes->memory.bytes() : 0);
     stats.dead_rows += extent.dead_count;
   }
   stats.bytes += state_->directory->bytes();

@@ -34,8 +34,8 @@ class Rotation {
   // The prefix of a vector: kPrefixComponents numbers, the last one the norm of the rest, rounded up.
   void apply(const float* vector, double* prefix) const;
 
-  // Codes of 1024 rows' prefixes; `codes` gets page_bytes(kPrefixComponents).
-  CodePage encode_page(const float* rows, uint32_t stride, uint8_t* codes) const;
+  // Codes of 1024 rows' prefixes; `codes` gets page_bytes(POINTSMAN_PREFIX, …).
+  CodePage encode_prefixes(const float* rows, uint32_t stride, uint8_t* codes) const;
 
  private:
   explicit Rotation(uint32_t dimensions) : dimensions_(dimensions) {}

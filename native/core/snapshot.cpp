@@ -5,9 +5,9 @@
 //   rows     count × stride float32, by falling norm, zero-padded
 //   norms    count float32          (each section starts at a multiple of 64)
 //   handles  count uint32
-//   codes    of each whole 1024 rows, see codes.hpp
-//   pages    a CodePage for each of them
-//   prefix codes, prefix pages, rotation   the same of the prefixes, where the index has them (rotation.hpp)
+//   bytes    of each whole 1024 rows the codes and then the CodePages, see codes.hpp
+//   nibbles  the same
+//   prefix   the same, and the rotation, where the index has one (rotation.hpp)
 //   ends     count uint64: end of each id in `text`
 //   text     the ids, UTF-8, one after another
 //   sums     one hash64 for each started 4 MiB of [rows, sums)
@@ -36,7 +36,7 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "snapshots are little-endian");
 
 constexpr char kMagic[8] = {'P', 'O', 'I', 'N', 'T', 'S', 'M', 'N'};
-constexpr uint32_t kFormat = 1;
+constexpr uint32_t kFormat = 2;
 constexpr size_t kHeaderBytes = 4096;
 constexpr size_t kSumBytes = size_t{4} << 20;
 
@@ -49,7 +49,9 @@ struct Header {
   uint64_t count;
   uint64_t rotated;  // 1: there are prefixes
   // Offsets; the file's size.
-  uint64_t rows, norms, handles, codes, pages, prefix_codes, prefix_pages, rotation, ends, text, sums, size;
+  uint64_t rows, norms, handles;
+  uint64_t codes[POINTSMAN_CODINGS], pages[POINTSMAN_CODINGS];
+  uint64_t rotation, ends, text, sums, size;
   uint64_t text_bytes;
   uint64_t sums_hash;
   uint64_t header_hash;  // of all before it
@@ -82,10 +84,11 @@ Header lay_out(uint32_t dimensions, uint32_t stride, uint32_t next_handle, uint6
   h.rows = section(count * stride * sizeof(float));
   h.norms = section(count * sizeof(float));
   h.handles = section(count * sizeof(uint32_t));
-  h.codes = section(pages * page_bytes(dimensions));
-  h.pages = section(pages * sizeof(CodePage));
-  h.prefix_codes = section(rotated ? pages * page_bytes(kPrefixComponents) : 0);
-  h.prefix_pages = section(rotated ? pages * sizeof(CodePage) : 0);
+  for (uint32_t coding = 0; coding < POINTSMAN_CODINGS; ++coding) {
+    const uint64_t coded = coding == POINTSMAN_PREFIX && !rotated ? 0 : pages;
+    h.codes[coding] = section(coded * page_bytes(coding, dimensions));
+    h.pages[coding] = section(coded * sizeof(CodePage));
+  }
   h.rotation = section(rotated ? Rotation::values(dimensions) * sizeof(double) : 0);
   h.ends = section(count * sizeof(uint64_t));
   h.text = section(text_bytes);
@@ -298,10 +301,9 @@ void Index::save(const std::string& path, const Cancel& cancel, const Progress& 
   writer.add(handles.data(), handles.size() * sizeof(uint32_t));
   // Pages are cut anew, so they are encoded anew.
   std::vector<float> page_rows(size_t{kCodePage} * stride_), page_norms(kCodePage);
-  const auto encode_pages = [&](uint64_t codes_at, uint32_t components, uint64_t pages_at,
-                                const auto& encode) {
-    writer.pad_to(codes_at);
-    std::vector<uint8_t> codes(page_bytes(components));
+  const auto encode_pages = [&](uint32_t coding, const auto& encode) {
+    writer.pad_to(header.codes[coding]);
+    std::vector<uint8_t> codes(page_bytes(coding, dimensions_));
     std::vector<CodePage> pages;
     for (size_t first = 0; first + kCodePage <= rows.size(); first += kCodePage) {
       cancel.check();
@@ -312,16 +314,19 @@ void Index::save(const std::string& path, const Cancel& cancel, const Progress& 
       pages.push_back(encode(first, codes.data()));
       writer.add(codes.data(), codes.size());
     }
-    writer.pad_to(pages_at);
+    writer.pad_to(header.pages[coding]);
     writer.add(pages.data(), pages.size() * sizeof(CodePage));
+    return pages;
   };
-  encode_pages(header.codes, dimensions_, header.pages, [&](size_t first, uint8_t* codes) {
-    return encode_page(page_rows.data(), stride_, dimensions_, page_norms.data(), handles.data() + first,
-                       codes);
+  const std::vector<CodePage> byte_pages = encode_pages(POINTSMAN_BYTES, [&](size_t first, uint8_t* codes) {
+    return encode_bytes(page_rows.data(), stride_, dimensions_, page_norms.data(), handles.data() + first, codes);
+  });
+  encode_pages(POINTSMAN_NIBBLES, [&](size_t first, uint8_t* codes) {
+    return encode_nibbles(page_rows.data(), stride_, dimensions_, byte_pages[first / kCodePage], codes);
   });
   if (const auto& rotation = version->rotation) {
-    encode_pages(header.prefix_codes, kPrefixComponents, header.prefix_pages, [&](size_t, uint8_t* codes) {
-      return rotation->encode_page(page_rows.data(), stride_, codes);
+    encode_pages(POINTSMAN_PREFIX, [&](size_t, uint8_t* codes) {
+      return rotation->encode_prefixes(page_rows.data(), stride_, codes);
     });
     writer.pad_to(header.rotation);
     writer.add(rotation->directions().data(), rotation->directions().size() * sizeof(double));
@@ -358,14 +363,19 @@ std::unique_ptr<Index> Index::open(const std::string& path, unsigned threads, co
 
   auto* handles = file->at<uint32_t>(h.handles);
   const auto* norms = file->at<const float>(h.norms);
-  for (const uint64_t pages : {h.pages, h.rotated == 1 ? h.prefix_pages : h.pages}) {
+  for (uint32_t coding = 0; coding < POINTSMAN_CODINGS; ++coding) {
+    if (coding == POINTSMAN_PREFIX && h.rotated != 1) continue;
     for (uint64_t i = 0; i < h.count / kCodePage; ++i) {
-      const CodePage& page = file->at<const CodePage>(pages)[i];
+      const CodePage& page = file->at<const CodePage>(h.pages[coding])[i];
       const bool sane = std::isfinite(page.scale) && page.scale > 0 && page.error >= 0 && page.hat >= 0 &&
                         std::isfinite(page.error + page.hat) && page.norm >= 0;
       if (!sane) throw corrupt("has impossible codes");
     }
   }
+  const auto coded = [&](uint32_t coding, uint64_t page) {
+    return PageCodes{file->at<uint8_t>(h.codes[coding]) + page * page_bytes(coding, h.dimensions),
+                     file->at<CodePage>(h.pages[coding]) + page};
+  };
   const auto* ends = file->at<const uint64_t>(h.ends);
   std::vector<std::string_view> ids(h.count);
   for (uint64_t i = 0; i < h.count; ++i) {
@@ -391,13 +401,10 @@ std::unique_ptr<Index> Index::open(const std::string& path, unsigned threads, co
     Extent extent;
     extent.block = std::make_shared<Block>(
         count, file->at<float>(h.rows) + start * h.stride, file->at<float>(h.norms) + start, handles + start,
-        file->at<uint8_t>(h.codes) + start / kCodePage * page_bytes(h.dimensions),
-        file->at<CodePage>(h.pages) + start / kCodePage, file);
+        coded(POINTSMAN_BYTES, start / kCodePage), coded(POINTSMAN_NIBBLES, start / kCodePage), file);
     extent.rows = count;
     if (h.rotated == 1) {
-      extent.prefixes = std::make_shared<Prefixes>(
-          file->at<CodePage>(h.prefix_pages) + start / kCodePage,
-          file->at<uint8_t>(h.prefix_codes) + start / kCodePage * page_bytes(kPrefixComponents));
+      extent.prefixes = std::make_shared<Prefixes>(coded(POINTSMAN_PREFIX, start / kCodePage));
     }
     version->extents.push_back(std::move(extent));
     for (uint32_t row = 0; row < count; ++row) rows[start + row] = {slot, row};

@@ -23,11 +23,17 @@ namespace pointsman {
 inline constexpr uint32_t kBlockRows = 16384;
 inline constexpr uint32_t kSmallestBlock = 256;
 
+// The pages of a block in one coding.
+struct PageCodes {
+  uint8_t* codes;
+  CodePage* pages;
+};
+
 struct Block {
   // Rows in memory of its own.
   Block(uint32_t capacity, uint32_t dimensions, uint32_t stride);
   // Rows in a file mapped by `owner`, never written to.
-  Block(uint32_t count, float* rows, float* norms, uint32_t* handles, uint8_t* codes, CodePage* pages,
+  Block(uint32_t count, float* rows, float* norms, uint32_t* handles, const PageCodes& bytes, const PageCodes& nibbles,
         std::shared_ptr<const void> owner);
   ~Block();  // tells the backends to forget it
 
@@ -38,11 +44,10 @@ struct Block {
   uint32_t* handles;
   // Of each page of 1024 rows, written by `encode` when its last row is filled, before a version shows that
   // row.
-  uint8_t* codes;
-  CodePage* pages;
+  PageCodes bytes, nibbles;
 
   void encode(uint32_t page, uint32_t dimensions, uint32_t stride);
-  size_t bytes() const { return memory_.bytes(); }
+  size_t memory() const { return memory_.bytes(); }
 
  private:
   Buffer memory_;
@@ -55,11 +60,10 @@ using DeadRows = std::vector<uint64_t>;  // bit i: row i of the block is dead
 struct Prefixes {
   explicit Prefixes(uint32_t capacity);
   // In a mapped file that the block keeps.
-  Prefixes(CodePage* file_pages, uint8_t* file_codes) : pages(file_pages), codes(file_codes) {}
+  explicit Prefixes(const PageCodes& in_file) : bytes(in_file) {}
   void encode(const Rotation& rotation, const Block& block, uint32_t page, uint32_t stride);
 
-  CodePage* pages;
-  uint8_t* codes;
+  PageCodes bytes;
   Buffer memory;
 };
 

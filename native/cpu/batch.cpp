@@ -13,14 +13,17 @@ constexpr uint32_t kPanelFrom = 4;
 Batch::Batch(const pointsman_request& request, const Kernels& kernels) : request_(request) {
   cut(kernels);
   pack(kernels);
-  if (kernels.scan_codes != nullptr) encode(kernels);
+  for (uint32_t coding = 0; coding < POINTSMAN_CODINGS; ++coding) {
+    if (kernels.codings[coding].limit > 0 && (request.codings >> coding & 1)) encode(coding, kernels.codings[coding]);
+  }
 }
 
-// Groups of like size, as many for each thread as for any other where there are queries enough.
+// As few groups of like size as there can be: each reads all rows. Where they give every thread several to do, as
+// many for each thread as for any other.
 void Batch::cut(const Kernels& kernels) {
   const uint32_t count = request_.query_count, threads = std::max<uint32_t>(1, request_.threads);
   uint32_t groups = (count + kGroupQueries - 1) / kGroupQueries;
-  if (count >= threads * kernels.lanes) groups = (groups + threads - 1) / threads * threads;
+  if (groups >= 2 * threads) groups = (groups + threads - 1) / threads * threads;
   const uint32_t share = (count + groups - 1) / groups;
   const uint32_t size = std::min(kGroupQueries, (share + kernels.lanes - 1) / kernels.lanes * kernels.lanes);
   for (uint32_t first = 0; first < count; first += size) {
@@ -57,28 +60,20 @@ void Batch::pack(const Kernels& kernels) {
   }
 }
 
-void Batch::encode(const Kernels& kernels) {
-  const auto as_coded = [&](double norm, const QueryCode& code) -> CodedQuery {
-    return {norm, code.error, code.step, code.step > 0 ? 1 / code.step : 0,
-            static_cast<double>(128 - kernels.code_zero) * code.code_sum};
-  };
-  code_bytes_ = size_t{steps_of(request_.dimensions)} * 4;
-  codes_ = Buffer(code_bytes_ * request_.query_count);
-  coded_.reserve(request_.query_count);
+void Batch::encode(uint32_t coding, const CodeKernel& kernel) {
+  CodedQueries& coded = coded_[coding];
+  coded.bytes = query_bytes(coding, request_.dimensions);
+  coded.codes = Buffer(coded.bytes * request_.query_count);
+  coded.queries.reserve(request_.query_count);
   for (uint32_t q = 0; q < request_.query_count; ++q) {
-    int8_t* codes = codes_.as<int8_t>() + q * code_bytes_;
-    coded_.push_back(as_coded(request_.query_norms[q],
-                              encode_query(query(q), request_.dimensions, kernels.code_limit, codes)));
-  }
-  if (request_.query_prefixes == nullptr) return;
-  prefix_codes_ = Buffer(size_t{kPrefixComponents} * request_.query_count);
-  coded_prefixes_.reserve(request_.query_count);
-  for (uint32_t q = 0; q < request_.query_count; ++q) {
-    double norm;
+    int8_t* codes = coded.codes.as<int8_t>() + q * coded.bytes;
+    double norm = request_.query_norms[q];
     const QueryCode code =
-        encode_query_prefix(request_.query_prefixes + size_t{q} * kPrefixComponents, kernels.code_limit,
-                            prefix_codes_.as<int8_t>() + size_t{q} * kPrefixComponents, norm);
-    coded_prefixes_.push_back(as_coded(norm, code));
+        coding == POINTSMAN_PREFIX
+            ? encode_query_prefix(request_.query_prefixes + size_t{q} * kPrefixComponents, kernel.limit, codes, norm)
+            : encode_query(query(q), request_.dimensions, kernel.limit, coded.bytes, codes);
+    coded.queries.push_back({norm, code.error, code.step, code.step > 0 ? 1 / code.step : 0,
+                             static_cast<double>(kernel.zero) * code.code_sum});
   }
 }
 

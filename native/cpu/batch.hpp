@@ -11,8 +11,8 @@
 
 namespace pointsman {
 
-// Queries of one task at most: their codes and panels stay in the second-level cache beside a page of rows.
-inline constexpr uint32_t kGroupQueries = 192;
+// Queries of one task at most: at 128 dimensions their codes and a tile of rows stay in the first-level cache.
+inline constexpr uint32_t kGroupQueries = 64;
 // Of any instruction set, in queries.
 inline constexpr uint32_t kWidestPanel = 48;
 
@@ -22,7 +22,16 @@ struct CodedQuery {
   double error;         // ≥ ‖q − q̂‖
   double step;          // 0 for a zero query
   double inverse_step;  // 1 / step
-  double offset;        // what the kernel's sum exceeds Σc·(u − 128) by
+  double offset;        // what the kernel's sum exceeds Σ c·(u − zero) by
+};
+
+// All queries in one coding.
+struct CodedQueries {
+  size_t bytes = 0;  // of one query's codes
+  Buffer codes;
+  std::vector<CodedQuery> queries;
+
+  const int8_t* codes_of(uint32_t q) const { return codes.as<int8_t>() + q * bytes; }
 };
 
 struct Panel {
@@ -43,25 +52,18 @@ class Batch {
 
   const std::vector<QueryGroup>& groups() const { return groups_; }
   const float* query(uint32_t q) const { return request_.queries + size_t{q} * request_.stride; }
-  const CodedQuery& code(uint32_t q) const { return coded_[q]; }
-  const int8_t* codes(uint32_t q) const { return codes_.as<int8_t>() + q * code_bytes_; }
-  // The same of the queries' prefixes, where the index has them.
-  const CodedQuery& prefix(uint32_t q) const { return coded_prefixes_[q]; }
-  const int8_t* prefix_codes(uint32_t q) const { return prefix_codes_.as<int8_t>() + q * kPrefixComponents; }
+  // Of the codings that the request allows.
+  const CodedQueries& coded(uint32_t coding) const { return coded_[coding]; }
 
  private:
   void cut(const Kernels& kernels);
   void pack(const Kernels& kernels);
-  void encode(const Kernels& kernels);
+  void encode(uint32_t coding, const CodeKernel& kernel);
 
   const pointsman_request& request_;
   std::vector<QueryGroup> groups_;
   Buffer packed_;
-  size_t code_bytes_ = 0;
-  Buffer codes_;
-  std::vector<CodedQuery> coded_;
-  Buffer prefix_codes_;
-  std::vector<CodedQuery> coded_prefixes_;
+  CodedQueries coded_[POINTSMAN_CODINGS];
 };
 
 }  // namespace pointsman

@@ -29,12 +29,11 @@ inline float sum(Vec a) {
 
 #include "kernel_body.inc"
 
-// Codes: vpmaddubsw saturates at 2^15, so query codes stay within ±63 (255·63·2 < 2^15).
-constexpr int kCodeLimit = 63;
-constexpr int kCodeZero = 0;
+// Codes: a register tile of 16 rows × 4 queries with many queries; of 32 rows with one, which is bound by
+// memory.
 constexpr int kCodeLanes = 8;
-constexpr int kCodeRows = 2;
-constexpr int kCodeQueries = 5;
+constexpr int kCodeQueries = 4;
+constexpr int code_rows(int queries) { return queries == 1 ? 4 : 2; }
 
 using IVec = __m256i;
 
@@ -42,14 +41,22 @@ inline IVec izero() { return _mm256_setzero_si256(); }
 inline IVec iload(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
 inline void istore(int32_t* p, IVec a) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a); }
 inline IVec ibroadcast(int32_t x) { return _mm256_set1_epi32(x); }
-inline IVec dot4(IVec acc, IVec u, IVec s) {
-  return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(u, s), _mm256_set1_epi16(1)));
-}
 inline uint32_t at_least_int(IVec a, IVec b) {
   return ~static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(b, a)))) & 0xFF;
 }
+inline IVec iadd(IVec a, IVec b) { return _mm256_add_epi32(a, b); }
+inline IVec pairs(IVec u, IVec s) { return _mm256_maddubs_epi16(u, s); }
+// As an instruction of its own: GCC 12 turns a chain of these additions into a tree, and spills what that keeps alive.
+inline IVec add_pairs(IVec a, IVec b) {
+  __asm__("vpaddw %1, %0, %0" : "+x"(a) : "x"(b));
+  return a;
+}
+inline IVec widen(IVec a) { return _mm256_madd_epi16(a, _mm256_set1_epi16(1)); }
+inline IVec low_nibbles(IVec x) { return _mm256_and_si256(x, _mm256_set1_epi8(0x0F)); }
+inline IVec high_nibbles(IVec x) { return low_nibbles(_mm256_srli_epi16(x, 4)); }
 
 #include "code_body.inc"
+#include "pairs_body.inc"
 
 float exact(const float* a, const float* b, uint32_t stride) {
   __m256d low = _mm256_setzero_pd(), high = _mm256_setzero_pd();
@@ -67,7 +74,15 @@ float exact(const float* a, const float* b, uint32_t stride) {
 }  // namespace
 
 extern const Kernels kAvx2Kernels;
-const Kernels kAvx2Kernels = {"avx2", kLanes, kVectors, scan, dots, exact, kCodeLimit, kCodeZero, scan_codes};
+const Kernels kAvx2Kernels = {"avx2",
+                              kLanes,
+                              kVectors,
+                              scan,
+                              dots,
+                              exact,
+                              {{16, 128, scan_codes<PairBytes<16>>},
+                               {PairNibbles::kLimit, 8, scan_codes<PairNibbles>},
+                               {64, 128, scan_codes<PairBytes<64>>}}};
 
 }  // namespace pointsman
 #endif

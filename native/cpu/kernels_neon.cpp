@@ -12,7 +12,7 @@ namespace {
 }  // namespace
 
 extern const Kernels kNeonKernels;
-const Kernels kNeonKernels = {"neon", kLanes, kVectors, scan, dots, exact, 0, 0, nullptr};
+const Kernels kNeonKernels = {"neon", kLanes, kVectors, scan, dots, exact, {}};
 
 }  // namespace pointsman
 #endif

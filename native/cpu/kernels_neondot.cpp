@@ -11,33 +11,47 @@ namespace {
 
 #include "neon_body.inc"
 
-constexpr int kCodeLimit = 127;
-constexpr int kCodeZero = 128;
 constexpr int kCodeLanes = 4;
-constexpr int kCodeRows = 4;
 constexpr int kCodeQueries = 5;
+constexpr int code_rows(int) { return 4; }
 
 using IVec = int32x4_t;
 
 inline IVec izero() { return vdupq_n_s32(0); }
-inline IVec iload(const uint8_t* p) { return vreinterpretq_s32_u8(veorq_u8(vld1q_u8(p), vdupq_n_u8(0x80))); }
+inline IVec iload(const uint8_t* p) { return vreinterpretq_s32_u8(vld1q_u8(p)); }
 inline void istore(int32_t* p, IVec a) { vst1q_s32(p, a); }
 inline IVec ibroadcast(int32_t x) { return vdupq_n_s32(x); }
-inline IVec dot4(IVec acc, IVec u, IVec s) {
-  return vdotq_s32(acc, vreinterpretq_s8_s32(u), vreinterpretq_s8_s32(s));
-}
 inline uint32_t at_least_int(IVec a, IVec b) {
   const uint32x4_t bit = {1, 2, 4, 8};
   return vaddvq_u32(vandq_u32(vcgeq_s32(a, b), bit));
 }
+inline IVec dot4(IVec acc, IVec u, IVec s) {
+  return vdotq_s32(acc, vreinterpretq_s8_s32(u), vreinterpretq_s8_s32(s));
+}
+inline IVec signed_bytes(IVec x) {
+  return vreinterpretq_s32_u8(veorq_u8(vreinterpretq_u8_s32(x), vdupq_n_u8(0x80)));
+}
+inline IVec low_nibbles(IVec x) {
+  return vreinterpretq_s32_u8(vandq_u8(vreinterpretq_u8_s32(x), vdupq_n_u8(0x0F)));
+}
+inline IVec high_nibbles(IVec x) { return vreinterpretq_s32_u8(vshrq_n_u8(vreinterpretq_u8_s32(x), 4)); }
 
+#define POINTSMAN_SIGNED_DOT
 #include "code_body.inc"
+#include "dot4_body.inc"
 
 }  // namespace
 
 extern const Kernels kNeonDotKernels;
-const Kernels kNeonDotKernels = {"neon-dotprod", kLanes,     kVectors,  scan,      dots,
-                                 exact,          kCodeLimit, kCodeZero, scan_codes};
+const Kernels kNeonDotKernels = {"neon-dotprod",
+                                 kLanes,
+                                 kVectors,
+                                 scan,
+                                 dots,
+                                 exact,
+                                 {{127, 0, scan_codes<Bytes>},
+                                  {127, 8, scan_codes<Nibbles>},
+                                  {127, 0, scan_codes<Bytes>}}};
 
 }  // namespace pointsman
 #endif

@@ -42,6 +42,6 @@ float exact(const float* a, const float* b, uint32_t stride) {
 }  // namespace
 
 extern const Kernels kScalarKernels;
-const Kernels kScalarKernels = {"scalar", kLanes, kVectors, scan, dots, exact, 0, 0, nullptr};
+const Kernels kScalarKernels = {"scalar", kLanes, kVectors, scan, dots, exact, {}};
 
 }  // namespace pointsman

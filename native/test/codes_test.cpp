@@ -44,6 +44,15 @@ std::vector<float> adversarial(const std::string& kind, uint32_t count) {
   return rows;
 }
 
+// The code of one component less the one that stands for zero.
+int row_code(const uint8_t* codes, uint32_t coding, uint32_t row, uint32_t j) {
+  const bool nibbles = coding == POINTSMAN_NIBBLES;
+  const uint32_t step = nibbles ? j / 8 : j / 4;
+  const uint8_t byte = codes[tile_bytes(coding, kDimensions) * (row / kTileRows) +
+                             (size_t{step} * kTileRows + row % kTileRows) * 4 + j % 4];
+  return nibbles ? (j % 8 < 4 ? byte & 15 : byte >> 4) - 8 : byte - 128;
+}
+
 }  // namespace
 
 TEST_CASE("the codes never hide more than the page says") {
@@ -59,39 +68,67 @@ TEST_CASE("the codes never hide more than the page says") {
     for (uint32_t i = 0; i < kCodePage; ++i) {
       std::copy_n(rows.data() + i * kDimensions, kDimensions, padded.data() + i * stride);
     }
-    std::vector<uint8_t> codes(page_bytes(kDimensions));
-    const CodePage page =
-        encode_page(padded.data(), stride, kDimensions, norms.data(), handles.data(), codes.data());
-    CHECK(page.scale > 0);
-    CHECK(page.min_handle == 5);
+    std::vector<uint8_t> codes[2];
+    CodePage pages[2];
+    for (const uint32_t coding : {POINTSMAN_BYTES, POINTSMAN_NIBBLES}) {
+      codes[coding].resize(page_bytes(coding, kDimensions));
+    }
+    pages[0] = encode_bytes(padded.data(), stride, kDimensions, norms.data(), handles.data(), codes[0].data());
+    pages[1] = encode_nibbles(padded.data(), stride, kDimensions, pages[0], codes[1].data());
     const auto queries = adversarial("ordinary", 3);
-    for (const int limit : {63, 127}) {
-      for (uint32_t q = 0; q < 3; ++q) {
-        std::vector<int8_t> query_codes(steps_of(kDimensions) * 4);
-        const float* query = queries.data() + q * kDimensions;
-        const QueryCode code = encode_query(query, kDimensions, limit, query_codes.data());
-        double query_norm = 0;
-        for (uint32_t j = 0; j < kDimensions; ++j) query_norm += static_cast<double>(query[j]) * query[j];
-        query_norm = std::sqrt(query_norm);
-        int wrong = 0;
-        for (uint32_t r = 0; r < kCodePage; ++r) {
-          int64_t sum = 0;
-          for (uint32_t j = 0; j < kDimensions; ++j) {
-            const size_t at = tile_bytes(kDimensions) * (r / kTileRows) + size_t{j / 4} * kTileRows * 4 +
-                              (r % kTileRows) * 4 + j % 4;
-            sum += int64_t{query_codes[j]} * (int64_t{codes[at]} - 128);
+    for (const uint32_t coding : {POINTSMAN_BYTES, POINTSMAN_NIBBLES}) {
+      CAPTURE(coding);
+      const CodePage& page = pages[coding];
+      CHECK(page.scale > 0);
+      CHECK(page.min_handle == 5);
+      for (const int limit : {16, 63, 127}) {
+        for (uint32_t q = 0; q < 3; ++q) {
+          std::vector<int8_t> query_codes(query_bytes(coding, kDimensions));
+          const float* query = queries.data() + q * kDimensions;
+          const QueryCode code =
+              encode_query(query, kDimensions, limit, query_codes.size(), query_codes.data());
+          double query_norm = 0;
+          for (uint32_t j = 0; j < kDimensions; ++j) query_norm += static_cast<double>(query[j]) * query[j];
+          query_norm = std::sqrt(query_norm);
+          int wrong = 0;
+          for (uint32_t r = 0; r < kCodePage; ++r) {
+            int64_t sum = 0;
+            double real = 0;
+            for (uint32_t j = 0; j < kDimensions; ++j) {
+              sum += int64_t{query_codes[j]} * row_code(codes[coding].data(), coding, r, j);
+              real += static_cast<double>(query[j]) * rows[r * kDimensions + j];
+            }
+            const double seen = code.step * page.scale * static_cast<double>(sum);
+            const double hidden = query_norm * page.error + code.error * page.hat;
+            wrong += std::fabs(real - seen) > hidden * (1 + 1e-9) + 1e-300;
           }
-          double real = 0;
-          for (uint32_t j = 0; j < kDimensions; ++j)
-            real += static_cast<double>(query[j]) * rows[r * kDimensions + j];
-          const double seen = code.step * page.scale * static_cast<double>(sum);
-          const double hidden = query_norm * page.error + code.error * page.hat;
-          wrong += std::fabs(real - seen) > hidden * (1 + 1e-9) + 1e-300;
+          CHECK(wrong == 0);
         }
-        CHECK(wrong == 0);
       }
     }
   }
+}
+
+TEST_CASE("nibbles of ordinary rows hide little") {
+  // Four bits of a normal component leave an error of 0.11 of the row's norm; a scale for the largest one of a
+  // page would leave half as much again.
+  const uint32_t stride = stride_of(kDimensions);
+  const auto rows = adversarial("ordinary", kCodePage);
+  std::vector<float> padded(size_t{kCodePage} * stride), norms(kCodePage, 1e30f);
+  std::vector<uint32_t> handles(kCodePage);
+  double mean_norm = 0;
+  for (uint32_t i = 0; i < kCodePage; ++i) {
+    std::copy_n(rows.data() + i * kDimensions, kDimensions, padded.data() + i * stride);
+    double squares = 0;
+    for (uint32_t j = 0; j < kDimensions; ++j) squares += std::pow(rows[i * kDimensions + j], 2);
+    mean_norm += std::sqrt(squares) / kCodePage;
+  }
+  std::vector<uint8_t> codes(page_bytes(POINTSMAN_BYTES, kDimensions));
+  const CodePage bytes =
+      encode_bytes(padded.data(), stride, kDimensions, norms.data(), handles.data(), codes.data());
+  const CodePage page = encode_nibbles(padded.data(), stride, kDimensions, bytes, codes.data());
+  CHECK(page.error < 0.23 * mean_norm);  // the worst of 1024 rows of different norms
+  CHECK(bytes.error < 0.015 * mean_norm);
 }
 
 TEST_CASE("adversarial rows: the oracle's results") {
@@ -126,7 +163,7 @@ TEST_CASE("the bound is needed whole: winners whose codes hide all that can be h
   // Rivals are coded exactly and lie first, so the winner is kept only by what the bound adds.
   const uint32_t dimensions = 64, count = kCodePage, winner = 700, rivals = 600;
   for (const IsaChoice& choice : available_kernels()) {
-    if (!choice.supported || choice.kernels->scan_codes == nullptr) continue;
+    if (!choice.supported || choice.kernels->codings[POINTSMAN_BYTES].limit == 0) continue;
     CAPTURE(choice.kernels->isa);
     setenv("POINTSMAN_ISA", choice.kernels->isa, 1);
     for (const bool in_query : {false, true}) {
@@ -134,8 +171,8 @@ TEST_CASE("the bound is needed whole: winners whose codes hide all that can be h
       std::vector<float> rows(count * dimensions), query(dimensions);
       float* best = rows.data() + winner * dimensions;
       if (in_query) {
-        query[0] = static_cast<float>(choice.kernels->code_limit);
-        query[1] = 30;
+        query[0] = static_cast<float>(choice.kernels->codings[POINTSMAN_BYTES].limit);
+        query[1] = query[0] / 4;
       } else {
         rows[0] = 127;
       }
@@ -158,45 +195,51 @@ TEST_CASE("the bound is needed whole: winners whose codes hide all that can be h
 
 TEST_CASE("the code kernels sum exactly, whatever the codes") {
   for (const IsaChoice& choice : available_kernels()) {
-    const Kernels& kernels = *choice.kernels;
-    if (!choice.supported || kernels.scan_codes == nullptr) continue;
-    CAPTURE(kernels.isa);
-    Random random(7);
-    for (const uint32_t steps : {1u, 2u, 7u, 32u, 1024u}) {
-      for (const uint32_t count : {1u, 2u, 3u, 4u, 5u, 6u, 7u, 11u, 13u}) {
-        std::vector<uint8_t> tile(size_t{steps} * kTileRows * 4);
-        std::vector<int8_t> codes(size_t{count} * steps * 4);
-        // Extremes are where a kernel would saturate.
-        for (auto& x : tile) x = random.uniform() < 0.5 ? 255 : static_cast<uint8_t>(random.below(256));
-        for (auto& x : codes) {
-          x = static_cast<int8_t>(random.uniform() < 0.7 ? kernels.code_limit
-                                                         : static_cast<int>(random.below(3)) - 1);
-          if (random.uniform() < 0.1) x = static_cast<int8_t>(-x);
-        }
-        std::vector<const int8_t*> queries;
-        std::vector<int32_t> thresholds(count, INT32_MIN);
-        for (uint32_t q = 0; q < count; ++q) queries.push_back(codes.data() + size_t{q} * steps * 4);
-        std::vector<CodeHit> hits(size_t{kTileRows} * count);
-        const uint64_t eligible = random.next();
-        const uint32_t found = kernels.scan_codes(tile.data(), steps, eligible, queries.data(), count,
-                                                  thresholds.data(), hits.data());
-        CHECK(found == static_cast<uint32_t>(__builtin_popcountll(eligible)) * count);
-        int wrong = 0;
-        for (uint32_t i = 0; i < found; ++i) {
-          int32_t sum = 0;
-          for (uint32_t j = 0; j < steps * 4; ++j) {
-            const int row_code = tile[size_t{j / 4} * kTileRows * 4 + hits[i].row * 4u + j % 4];
-            sum += (row_code - kernels.code_zero) * queries[hits[i].query][j];
+    if (!choice.supported || choice.kernels->codings[POINTSMAN_BYTES].limit == 0) continue;
+    CAPTURE(choice.kernels->isa);
+    for (const uint32_t coding : {POINTSMAN_BYTES, POINTSMAN_NIBBLES, POINTSMAN_PREFIX}) {
+      CAPTURE(coding);
+      const CodeKernel& kernel = choice.kernels->codings[coding];
+      const uint32_t per_step = coding == POINTSMAN_NIBBLES ? 8 : 4;
+      Random random(7);
+      for (const uint32_t steps : {1u, 2u, 6u, 7u, 32u, 1024u}) {
+        for (const uint32_t count : {1u, 2u, 3u, 4u, 5u, 6u, 7u, 11u, 13u}) {
+          std::vector<uint8_t> tile(size_t{steps} * kTileRows * 4);
+          std::vector<int8_t> codes(size_t{count} * steps * per_step);
+          // Extremes are where a kernel would saturate.
+          for (auto& x : tile) x = random.uniform() < 0.5 ? 255 : static_cast<uint8_t>(random.below(256));
+          for (auto& x : codes) {
+            x = static_cast<int8_t>(random.uniform() < 0.7 ? kernel.limit : static_cast<int>(random.below(3)) - 1);
+            if (random.uniform() < 0.1) x = static_cast<int8_t>(-x);
           }
-          wrong += hits[i].sum != sum || !(eligible >> hits[i].row & 1);
+          std::vector<const int8_t*> queries;
+          std::vector<int32_t> thresholds(count, INT32_MIN);
+          for (uint32_t q = 0; q < count; ++q) queries.push_back(codes.data() + size_t{q} * steps * per_step);
+          std::vector<CodeHit> hits(size_t{kTileRows} * count);
+          const uint64_t eligible = random.next();
+          const uint32_t found =
+              kernel.scan(tile.data(), steps, eligible, queries.data(), count, thresholds.data(), hits.data());
+          CHECK(found == static_cast<uint32_t>(__builtin_popcountll(eligible)) * count);
+          // Bytes are summed as they are, or less 128 where the kernel says that nothing is left to take off.
+          const int taken = coding != POINTSMAN_NIBBLES && kernel.zero == 0 ? 128 : 0;
+          int wrong = 0;
+          for (uint32_t i = 0; i < found; ++i) {
+            int32_t sum = 0;
+            for (uint32_t j = 0; j < steps * per_step; ++j) {
+              const uint8_t byte = tile[(size_t{j / per_step} * kTileRows + hits[i].row) * 4 + j % 4];
+              const int code = coding != POINTSMAN_NIBBLES ? byte : j % 8 < 4 ? byte & 15 : byte >> 4;
+              sum += (code - taken) * queries[hits[i].query][j];
+            }
+            wrong += hits[i].sum != sum || !(eligible >> hits[i].row & 1);
+          }
+          CHECK(wrong == 0);
+          // A threshold lets through its own value and nothing below.
+          std::vector<int32_t> at(count, hits.empty() || found == 0 ? 0 : hits[0].sum);
+          const uint32_t above =
+              kernel.scan(tile.data(), steps, ~uint64_t{0}, queries.data(), count, at.data(), hits.data());
+          for (uint32_t i = 0; i < above; ++i) wrong += hits[i].sum < at[0];
+          CHECK(wrong == 0);
         }
-        CHECK(wrong == 0);
-        // A threshold lets through its own value and nothing below.
-        std::vector<int32_t> at(count, hits.empty() || found == 0 ? 0 : hits[0].sum);
-        const uint32_t above = kernels.scan_codes(tile.data(), steps, ~uint64_t{0}, queries.data(), count,
-                                                  at.data(), hits.data());
-        for (uint32_t i = 0; i < above; ++i) wrong += hits[i].sum < at[0];
-        CHECK(wrong == 0);
       }
     }
   }

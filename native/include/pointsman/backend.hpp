@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-// One page of 1024 rows as 8-bit codes; what the fields mean stands in codes.hpp.
+// One page of 1024 rows as low-precision codes; what the fields mean stands in codes.hpp.
 typedef struct pointsman_code_page {
   double scale;
   double error;
@@ -23,6 +23,15 @@ typedef struct pointsman_code_page {
   uint32_t min_handle;
 } pointsman_code_page;
 
+// The full pages of a block in one coding: as many as count / 1024.
+typedef struct {
+  const uint8_t* codes;  // null: the block has none
+  const pointsman_code_page* pages;
+} pointsman_codes;
+
+// The codings of a block, from the finest to the cheapest (codes.hpp).
+enum { POINTSMAN_BYTES, POINTSMAN_NIBBLES, POINTSMAN_PREFIX, POINTSMAN_CODINGS };
+
 typedef struct {
   uint64_t id;
   const float* rows;        // count × stride, zero-padded, 64-byte aligned
@@ -30,10 +39,7 @@ typedef struct {
   const uint32_t* handles;  // of each row
   const uint64_t* dead;     // bit i: row i is no longer there; null: none
   uint32_t count;           // rows visible in this version; never shrinks for one id
-  const uint8_t* codes;     // of the first count / 1024 pages, see codes.hpp
-  const struct pointsman_code_page* pages;
-  const uint8_t* prefix_codes;  // the same of the rows' prefixes; null: none
-  const struct pointsman_code_page* prefix_pages;
+  pointsman_codes codings[POINTSMAN_CODINGS];
 } pointsman_block;
 
 typedef struct {
@@ -46,6 +52,7 @@ typedef struct {
   const double*
       query_prefixes;  // query_count × kPrefixComponents (codes.hpp); null when no block has a prefix
   uint32_t query_count;
+  uint32_t codings;         // bit c: pages may be scanned in coding c; bytes always may
   uint32_t k;               // 1–4096
   const uint64_t* filter;   // bit h: the expert with handle h is eligible; null: all are
   uint32_t filter_handles;  // bits in `filter`; higher handles are not eligible

@@ -15,12 +15,17 @@ namespace pointsman {
 // Relative to ‖q‖·‖x‖.
 inline double score_error(uint32_t dimensions) { return (dimensions + 8.0) * 0x1p-24; }
 
+// The most that an approximate score and the promised one can differ by, for a row of norm ≤ `row_norm`.
+inline double scan_error(double query_norm, double row_norm, uint32_t dimensions) {
+  if (query_norm == 0) return 0;  // every product of a zero query is exactly 0
+  return query_norm * row_norm * score_error(dimensions) + (dimensions + 2.0) * 0x1p-149;
+}
+
 // The largest float32 t for which it is certain that a row of norm ≤ `row_norm` whose approximate score is
 // below t has a promised score below `tau`; a little lower, never higher.
 inline float scan_threshold(float tau, double query_norm, double row_norm, uint32_t dimensions) {
-  if (query_norm == 0 || tau == -INFINITY) return tau;  // every product of a zero query is exactly 0
-  const double error = query_norm * row_norm * score_error(dimensions) + (dimensions + 2.0) * 0x1p-149;
-  const float t = static_cast<float>(static_cast<double>(tau) - error);
+  if (query_norm == 0 || tau == -INFINITY) return tau;
+  const float t = static_cast<float>(tau - scan_error(query_norm, row_norm, dimensions));
   return t - std::fabs(t) * 0x1p-23f - 0x1p-149f;
 }
 

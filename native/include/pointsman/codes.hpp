@@ -1,11 +1,16 @@
-// Certified low precision: rows and queries as 8-bit codes with a proven bound on what the codes can hide.
+// Certified low precision: rows and queries as small integers with a proven bound on what these can hide.
 //
-// Rows of a page of 1024 share one scale: x̂ = scale·(u − 128) with u in 1…255. Queries have their own:
-// q̂ = step·c with c in −limit…limit. With x = x̂ + e_x and q = q̂ + e_q,
-//   ⟨q,x⟩ = ⟨q̂,x̂⟩ + ⟨q,e_x⟩ + ⟨e_q,x̂⟩ ≤ step·scale·Σ c·(u − 128) + ‖q‖·‖e_x‖ + ‖e_q‖·‖x̂‖   (Cauchy–Schwarz).
+// Rows of a page of 1024 share one scale: x̂ = scale·(u − zero). Queries have their own: q̂ = step·c with c in
+// −limit…limit. With x = x̂ + e_x and q = q̂ + e_q,
+//   ⟨q,x⟩ = ⟨q̂,x̂⟩ + ⟨q,e_x⟩ + ⟨e_q,x̂⟩ = step·scale·Σ c·(u − zero) ± (‖q‖·‖e_x‖ + ‖e_q‖·‖x̂‖)   (Cauchy–Schwarz).
 // The sum of codes is an exact integer, so a row can be excluded by one integer comparison, as soon as the
 // sum is below (τ − ‖q‖·error − ‖e_q‖·hat) / (step·scale), where error and hat are the largest of the page.
 // Everything else here is float64 and rounds towards keeping rows.
+//
+// There are three codings. Bytes: u in 1…255, zero 128; the scale holds the largest component. Nibbles: u in
+// 0…15, zero 8, half of the memory for searches that are bound by reading it; the scale is the one that leaves the
+// smallest error in a sample of the rows, components beyond it are cut off. Prefix: bytes of the few numbers that
+// core/rotation.hpp makes of a row, whose inner product is an upper bound.
 #pragma once
 
 #include <cstddef>
@@ -19,22 +24,34 @@ namespace pointsman {
 // Rows that share a scale.
 inline constexpr uint32_t kCodePage = 1024;
 
-// Codes lie in tiles of 64 rows, four dimensions at a time: tile[step][row][4]. `steps_of` dimensions,
-// padded.
-inline constexpr uint32_t steps_of(uint32_t dimensions) { return (dimensions + 3) / 4; }
-inline constexpr size_t tile_bytes(uint32_t dimensions) {
-  return size_t{steps_of(dimensions)} * kTileRows * 4;
+// Codes lie in tiles of 64 rows, four bytes of a row at a time: tile[step][row][4]. A step of bytes is four
+// dimensions, one of nibbles eight: the low nibbles of its four bytes, then the high ones.
+inline constexpr uint32_t kPrefixComponents = 24;
+inline constexpr uint32_t coding_steps(uint32_t coding, uint32_t dimensions) {
+  return coding == POINTSMAN_PREFIX ? kPrefixComponents / 4
+         : coding == POINTSMAN_NIBBLES ? (dimensions + 7) / 8
+                                       : (dimensions + 3) / 4;
 }
-inline constexpr size_t page_bytes(uint32_t dimensions) {
-  return tile_bytes(dimensions) * (kCodePage / kTileRows);
+inline constexpr size_t tile_bytes(uint32_t coding, uint32_t dimensions) {
+  return size_t{coding_steps(coding, dimensions)} * kTileRows * 4;
+}
+inline constexpr size_t page_bytes(uint32_t coding, uint32_t dimensions) {
+  return tile_bytes(coding, dimensions) * (kCodePage / kTileRows);
+}
+// A query's codes, one a component, zeros up to a whole step.
+inline constexpr size_t query_bytes(uint32_t coding, uint32_t dimensions) {
+  return size_t{coding_steps(coding, dimensions)} * (coding == POINTSMAN_NIBBLES ? 8 : 4);
 }
 
 // scale > 0, error ≥ max ‖x − x̂‖, hat ≥ max ‖x̂‖, norm ≥ max ‖x‖, min_handle of its rows.
 using CodePage = pointsman_code_page;
 
-// Encodes 1024 rows. `codes` gets page_bytes(dimensions).
-CodePage encode_page(const float* rows, uint32_t stride, uint32_t dimensions, const float* norms,
-                     const uint32_t* handles, uint8_t* codes);
+// Encodes 1024 rows, zero-padded to a stride of at least a whole step of any coding. `codes` gets
+// page_bytes(POINTSMAN_BYTES or POINTSMAN_NIBBLES, dimensions).
+CodePage encode_bytes(const float* rows, uint32_t stride, uint32_t dimensions, const float* norms,
+                      const uint32_t* handles, uint8_t* codes);
+CodePage encode_nibbles(const float* rows, uint32_t stride, uint32_t dimensions, const CodePage& bytes,
+                        uint8_t* codes);
 
 struct QueryCode {
   double step;       // 0 for a zero query
@@ -42,17 +59,10 @@ struct QueryCode {
   int32_t code_sum;  // Σ c, for kernels that sum c·u
 };
 
-// Encodes one query with |c| ≤ limit. `codes` gets 4·steps_of(dimensions) bytes.
-QueryCode encode_query(const float* query, uint32_t dimensions, int limit, int8_t* codes);
+// Encodes one query with |c| ≤ limit. `codes` gets `bytes` (query_bytes), at least one a dimension.
+QueryCode encode_query(const float* query, uint32_t dimensions, int limit, size_t bytes, int8_t* codes);
 
-// ---- the prefix: an upper bound in fewer dimensions, see core/rotation.hpp ----
-
-// Components of a prefix, the last one the norm of what the others leave out. Chosen on clustered data of
-// rank 32 (docs/performance.md): fewer leave too many rows, more cost more than they exclude.
-inline constexpr uint32_t kPrefixComponents = 24;
-
-// Encodes a query's prefix with |c| ≤ limit. `codes` gets 4·steps_of(kPrefixComponents) bytes, `norm` the
-// prefix's norm.
+// The same of a query's prefix; `norm` gets the prefix's norm.
 QueryCode encode_query_prefix(const double* prefix, int limit, int8_t* codes, double& norm);
 
 }  // namespace pointsman

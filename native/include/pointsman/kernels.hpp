@@ -29,11 +29,23 @@ struct Hit {
   uint16_t query;  // index into the panel
 };
 
-// The same for codes: the exact integer Σ c·(u − code_zero).
+// The same for codes.
 struct CodeHit {
-  int32_t sum;
+  int32_t sum;     // exact
   uint16_t row;    // of the tile
   uint16_t query;  // index into `queries`
+};
+
+// The scan over one coding of the rows (codes.hpp).
+struct CodeKernel {
+  int limit;  // the largest query code that is summed without saturating; 0: there is no such kernel
+  int zero;   // the row code that stands for 0 in the sums: they are Σ c·u where Σ c·(u − zero) is meant
+
+  // Sums the codes of one tile of 64 rows against each of `count` queries' codes, `steps` groups of 4 bytes of
+  // a row each, and writes each (row, query) with its bit in `eligible` and a sum ≥ thresholds[query] to `hits`
+  // (room for 64·count), returning how many.
+  uint32_t (*scan)(const uint8_t* tile, uint32_t steps, uint64_t eligible, const int8_t* const* queries,
+                   uint32_t count, const int32_t* thresholds, CodeHit* hits);
 };
 
 struct Kernels {
@@ -57,16 +69,8 @@ struct Kernels {
   // set returns the same bits.
   float (*exact)(const float* a, const float* b, uint32_t stride);
 
-  // The largest query code that `scan_codes` sums without saturating; 0: there is no such kernel.
-  int code_limit;
-  // The code of a row that the kernel takes for zero: 0, or 128 where it does the shift itself.
-  int code_zero;
-
-  // Sums the codes of one tile of 64 rows (see codes.hpp) against each of `count` queries' codes, `steps`
-  // groups of four dimensions each, and writes each (row, query) with its bit in `eligible` and a sum ≥
-  // thresholds[query] to `hits` (room for 64·count), returning how many. The sums are exact.
-  uint32_t (*scan_codes)(const uint8_t* tile, uint32_t steps, uint64_t eligible, const int8_t* const* queries,
-                         uint32_t count, const int32_t* thresholds, CodeHit* hits);
+  // By coding. All or none of them: where a processor has no kernel for codes, rows are scanned in float32.
+  CodeKernel codings[3];
 };
 
 }  // namespace pointsman

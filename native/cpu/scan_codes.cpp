@@ -1,0 +1,145 @@
+// Pages of codes. A page is looked at in the cheapest coding that pays, tile by tile; where that leaves more rows of a
+// tile than it saves work, the tile and those after it are looked at in bytes, and the coding rests for a few pages.
+#include <algorithm>
+
+#include "cpu/scan.hpp"
+
+namespace pointsman {
+namespace {
+
+// What it costs to keep a row that a finer coding would have excluded, in steps of one tile (64 rows × 4 bytes
+// of one query): for a prefix the row is scored at once, mostly waiting for it from memory; for nibbles it is collected.
+constexpr uint32_t kPrefixHitSteps = 64;
+constexpr uint32_t kNibbleHitSteps = 8;
+constexpr uint32_t kPause = 8;
+
+}  // namespace
+
+// Bits of the eligible rows of each tile; false when there are none.
+bool CodeScan::mask_rows(const Page& page) {
+  const pointsman_block& block = context_.request.blocks[page.block];
+  uint64_t any = 0;
+  for (uint32_t tile = 0; tile < kCodePage / kTileRows; ++tile) {
+    const uint32_t first = page.first + tile * kTileRows;
+    uint64_t mask = block.dead != nullptr ? ~block.dead[first / 64] : ~uint64_t{0};
+    if (context_.request.filter != nullptr) {
+      for (uint32_t i = 0; i < kTileRows; ++i) {
+        if (!context_.in_filter(block.handles[first + i])) mask &= ~(uint64_t{1} << i);
+      }
+    }
+    any |= eligible_[tile] = mask;
+  }
+  return any != 0;
+}
+
+// The least sum of codes with which a row of this page matters to the query; INT32_MAX when none can. The bound
+// is on the inner product of what was coded: the vectors, or their prefixes.
+int32_t CodeScan::threshold(const Selection& selection, uint32_t q) const {
+  const CodedQuery& code = context_.batch.coded(coding_).queries[q];
+  bool strictly;
+  const float tau = context_.reach(selection, q, page_->min_handle, strictly);
+  if (tau == -INFINITY) return INT32_MIN;
+  if (code.step == 0) return tau < 0 || (tau == 0 && !strictly) ? INT32_MIN : INT32_MAX;
+  const double wanted = below(tau);
+  if (context_.request.query_norms[q] * static_cast<double>(page_->norm) < wanted) return INT32_MAX;
+  const double hidden = (code.norm * coded_->error + code.error * coded_->hat) * (1 + 0x1p-30);
+  const double sum = (wanted - hidden) * code.inverse_step / coded_->scale + code.offset;
+  if (sum >= 0x1p30) return INT32_MAX;
+  // A whole unit of the sum, which floor may give away, is worth at least 2⁻²⁶·‖q‖‖x‖: it covers all rounding of
+  // this float64 arithmetic (2⁻⁴³) and of the float64 sum that a score is.
+  return sum <= -0x1p30 ? INT32_MIN : static_cast<int32_t>(std::floor(sum));
+}
+
+void CodeScan::open(uint32_t coding, const QueryGroup& group, const Page& page, const Selection* selections) {
+  const pointsman_codes& codes = context_.request.blocks[page.block].codings[coding];
+  const CodedQueries& queries = context_.batch.coded(coding);
+  coding_ = coding;
+  coded_ = &codes.pages[page.first / kCodePage];
+  codes_ = codes.codes + page.first / kTileRows * tile_bytes(coding, context_.request.dimensions);
+  active_count_ = 0;
+  for (uint32_t i = 0; i < group.count; ++i) {
+    const uint32_t q = group.first + i;
+    const CodedQuery& code = queries.queries[q];
+    active_[active_count_] = {i, code.step * coded_->scale,
+                              (code.norm * coded_->error + code.error * coded_->hat) * (1 + 0x1p-30) +
+                                  code.norm * page_->norm * 0x1p-40};
+    query_codes_[active_count_] = queries.codes_of(q);
+    thresholds_[active_count_] = threshold(selections[i], q);
+    active_count_ += thresholds_[active_count_] != INT32_MAX;
+  }
+}
+
+uint32_t CodeScan::look(uint32_t tile) {
+  const uint32_t dimensions = context_.request.dimensions;
+  return context_.kernels.codings[coding_].scan(codes_ + tile * tile_bytes(coding_, dimensions),
+                                                coding_steps(coding_, dimensions), eligible_[tile], query_codes_,
+                                                active_count_, thresholds_, hits_.get());
+}
+
+void CodeScan::collect(uint32_t found, uint32_t tile, const QueryGroup& group, const Page& page, Selection* selections) {
+  for (uint32_t h = 0; h < found; ++h) {
+    const CodeHit& hit = hits_[h];
+    int32_t& least = thresholds_[hit.query];
+    if (hit.sum < least) continue;  // it has risen since
+    const Active& active = active_[hit.query];
+    Selection& selection = selections[active.query];
+    const uint32_t q = group.first + active.query;
+    const Scorer scorer(context_.request, context_.kernels, q);
+    Candidate candidate{0, 0, page.block, page.first + tile * kTileRows + hit.row, Candidate::kUnscored};
+    if (coding_ == POINTSMAN_PREFIX) {
+      scorer.score(candidate);  // its sum bounds the score from above only
+    } else {
+      const double score = active.unit * (hit.sum - context_.batch.coded(coding_).queries[q].offset);
+      candidate.lower = round_down(score - active.hidden);
+      candidate.upper = round_up(score + active.hidden);
+    }
+    if (selection.add(candidate, scorer)) {
+      context_.share(q, selection.threshold());
+      least = threshold(selection, q);
+    }
+  }
+}
+
+bool CodeScan::all_have_thresholds(const QueryGroup& group, const Selection* selections) const {
+  for (uint32_t i = 0; i < group.count; ++i) {
+    if (std::max(selections[i].threshold(), context_.shared(group.first + i)) == -INFINITY) return false;
+  }
+  return true;
+}
+
+void CodeScan::scan(const QueryGroup& group, const Page& page, Selection* selections) {
+  const pointsman_block& block = context_.request.blocks[page.block];
+  page_ = &block.codings[POINTSMAN_BYTES].pages[page.first / kCodePage];
+  // Without a threshold every row is kept: then the coding with the best bounds gives the best first ones.
+  uint32_t coding = POINTSMAN_BYTES;
+  for (uint32_t c = POINTSMAN_CODINGS - 1; c > POINTSMAN_BYTES; --c) {
+    if ((context_.request.codings >> c & 1) == 0 || block.codings[c].codes == nullptr) continue;
+    if (pause_[c] > 0) {
+      --pause_[c];
+    } else if (coding == POINTSMAN_BYTES) {
+      coding = c;
+    }
+  }
+  if (coding != POINTSMAN_BYTES && !all_have_thresholds(group, selections)) coding = POINTSMAN_BYTES;
+  open(coding, group, page, selections);
+  if (active_count_ == 0 || !mask_rows(page)) return;
+
+  for (uint32_t tile = 0; tile < kCodePage / kTileRows; ++tile) {
+    if (eligible_[tile] == 0) continue;
+    uint32_t found = look(tile);
+    if (coding_ != POINTSMAN_BYTES) {
+      const uint32_t hit_steps = coding_ == POINTSMAN_PREFIX ? kPrefixHitSteps : kNibbleHitSteps;
+      const uint32_t dimensions = context_.request.dimensions;
+      const uint32_t saved = coding_steps(POINTSMAN_BYTES, dimensions) - coding_steps(coding_, dimensions);
+      if (found * hit_steps > active_count_ * saved) {
+        pause_[coding_] = kPause;
+        open(POINTSMAN_BYTES, group, page, selections);
+        if (active_count_ == 0) return;
+        found = look(tile);
+      }
+    }
+    collect(found, tile, group, page, selections);
+  }
+}
+
+}  // namespace pointsman

@@ -1,0 +1,82 @@
+#include "cpu/selection.hpp"
+
+#include <algorithm>
+
+namespace pointsman {
+namespace {
+
+// Rows to come are asked for from memory while one is scored.
+constexpr size_t kAhead = 6;
+constexpr uint32_t kMostPrefetched = 256;  // floats of a row: the processor goes on from there by itself
+
+// The order of results. Of scored candidates only.
+bool better(const Candidate& a, const Candidate& b) {
+  return a.lower != b.lower ? a.lower > b.lower : a.handle < b.handle;
+}
+
+}  // namespace
+
+void Scorer::score(Candidate& candidate) const {
+  candidate.lower = candidate.upper = kernels_.exact(row(candidate), query_, request_.stride);
+  candidate.handle = request_.blocks[candidate.block].handles[candidate.row];
+}
+
+void Scorer::score_all(std::vector<Candidate>& candidates) const {
+  const uint32_t ahead = std::min(request_.stride, kMostPrefetched);
+  for (size_t i = 0; i < candidates.size() + kAhead; ++i) {
+    if (i < candidates.size() && !candidates[i].scored()) {
+      for (uint32_t j = 0; j < ahead; j += kRowAlign) __builtin_prefetch(row(candidates[i]) + j);
+    }
+    if (i >= kAhead && !candidates[i - kAhead].scored()) score(candidates[i - kAhead]);
+  }
+}
+
+void Selection::reset(uint32_t k) {
+  k_ = k;
+  capacity_ = k + std::max<size_t>(64, k / 2);
+  threshold_ = -INFINITY;
+  worst_handle_ = UINT32_MAX;
+  candidates_.clear();
+}
+
+void Selection::drop_below(float threshold) {
+  std::erase_if(candidates_, [threshold](const Candidate& c) { return c.upper < threshold; });
+}
+
+bool Selection::shrink(const Scorer& scorer) {
+  const float before = threshold_;
+  std::nth_element(candidates_.begin(), candidates_.begin() + (k_ - 1), candidates_.end(),
+                   [](const Candidate& a, const Candidate& b) { return a.lower > b.lower; });
+  const float reached = candidates_[k_ - 1].lower;
+  if (reached > threshold_) {
+    threshold_ = reached;
+    worst_handle_ = UINT32_MAX;
+  }
+  drop_below(threshold_);
+  if (candidates_.size() > k_ + (capacity_ - k_) / 2) settle(scorer);
+  return threshold_ > before || worst_handle_ != UINT32_MAX;
+}
+
+// Scores all and keeps the k best.
+void Selection::settle(const Scorer& scorer) {
+  scorer.score_all(candidates_);
+  if (candidates_.size() < k_) return;
+  const auto last = candidates_.begin() + (k_ - 1);
+  std::nth_element(candidates_.begin(), last, candidates_.end(), better);
+  threshold_ = last->lower;
+  worst_handle_ = last->handle;
+  candidates_.resize(k_);
+}
+
+const std::vector<Candidate>& Selection::finish(float reached, const Scorer& scorer) {
+  if (candidates_.size() > k_) {
+    std::nth_element(candidates_.begin(), candidates_.begin() + (k_ - 1), candidates_.end(),
+                     [](const Candidate& a, const Candidate& b) { return a.lower > b.lower; });
+    drop_below(std::max(reached, candidates_[k_ - 1].lower));
+  }
+  settle(scorer);
+  std::sort(candidates_.begin(), candidates_.end(), better);
+  return candidates_;
+}
+
+}  // namespace pointsman

@@ -1,0 +1,83 @@
+// The rows that can still be among a query's k best: what the scan leaves, with bounds on their scores.
+//
+// A scan of codes tells of a row between what and what its score lies. The k-th largest lower bound is a valid
+// threshold (k rows reach it), so rows need no exact score to raise it: candidates are collected, cut down by
+// selection whenever there are half as many again as k, and scored only at the end, when all but those between the bounds are gone.
+// Where the bounds can't tell rows apart (copies of one vector), they are scored at once, so that a selection never grows
+// beyond its capacity.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "pointsman/backend.hpp"
+#include "pointsman/kernels.hpp"
+
+namespace pointsman {
+
+struct Candidate {
+  static constexpr uint32_t kUnscored = UINT32_MAX;
+
+  float lower, upper;  // equal once it is scored
+  uint32_t block, row;
+  uint32_t handle;  // kUnscored until then
+
+  bool scored() const { return handle != kUnscored; }
+};
+
+// Scores candidates exactly, for one query.
+class Scorer {
+ public:
+  Scorer(const pointsman_request& request, const Kernels& kernels, uint32_t query)
+      : request_(request), kernels_(kernels), query_(request.queries + size_t{query} * request.stride) {}
+
+  void score(Candidate& candidate) const;
+  // Those that are not scored yet.
+  void score_all(std::vector<Candidate>& candidates) const;
+
+ private:
+  const float* row(const Candidate& candidate) const {
+    return request_.blocks[candidate.block].rows + size_t{candidate.row} * request_.stride;
+  }
+
+  const pointsman_request& request_;
+  const Kernels& kernels_;
+  const float* query_;
+};
+
+class Selection {
+ public:
+  void reset(uint32_t k);
+
+  // At least k of the rows seen have this score; −∞ while there are fewer.
+  float threshold() const { return threshold_; }
+  // Of rows with just that score, those with a higher handle are lost. UINT32_MAX: not known yet.
+  uint32_t worst_handle() const { return worst_handle_; }
+
+  // True when the threshold has changed.
+  bool add(const Candidate& candidate, const Scorer& scorer) {
+    if (candidate.upper < threshold_) return false;
+    candidates_.push_back(candidate);
+    return candidates_.size() >= capacity_ && shrink(scorer);
+  }
+  void merge(const Selection& other, const Scorer& scorer) {
+    for (const Candidate& candidate : other.candidates_) add(candidate, scorer);
+  }
+
+  // The k best, scored, best first; `reached` is a score that k rows have at least, here or elsewhere.
+  const std::vector<Candidate>& finish(float reached, const Scorer& scorer);
+
+ private:
+  bool shrink(const Scorer& scorer);
+  void drop_below(float threshold);
+  void settle(const Scorer& scorer);
+
+  uint32_t k_ = 0;
+  size_t capacity_ = 0;
+  float threshold_ = -INFINITY;
+  uint32_t worst_handle_ = UINT32_MAX;
+  std::vector<Candidate> candidates_;
+};
+
+}  // namespace pointsman
