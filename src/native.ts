@@ -8,7 +8,8 @@ import type { TaskOptions } from './types.js';
 /** What a long-running native call returns at once. */
 export interface NativeTask<T> {
   promise: Promise<T>;
-  cancel(): void;
+  /** Missing where the work is done already. */
+  cancel?(): void;
 }
 
 type Listener = ((done: number, total: number) => void) | undefined;
@@ -38,6 +39,8 @@ export interface NativeStats {
   isaReason: string;
   /** By what rows are excluded before they are looked at whole. */
   pruning: string;
+  /** What searches of each batch size begin with, as measured so far: bytes, nibbles, a prefix. */
+  codings: string;
   threads: number;
   searches: number;
   queries: number;
@@ -130,7 +133,7 @@ export async function run<T>(
   if (signal?.aborted) throw new PointsmanError('ABORTED', `${stage} was aborted`, { cause: signal.reason });
   const listener: Listener = onProgress && ((done, total) => onProgress({ stage, done, total }));
   const task = call(() => start(listener));
-  const abort = () => task.cancel();
+  const abort = () => task.cancel?.();
   signal?.addEventListener('abort', abort, { once: true });
   try {
     return await task.promise;

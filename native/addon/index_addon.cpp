@@ -3,6 +3,7 @@
 #include "boundary.hpp"
 #include "core/backends.hpp"
 #include "core/directory.hpp"
+#include "core/search_queue.hpp"
 #include "pointsman/index.hpp"
 #include "pointsman/isa.hpp"
 
@@ -190,6 +191,7 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
   void adopt(std::shared_ptr<Index> index) {
     index_ = std::move(index);
     writes_ = std::make_shared<Strand>();
+    searches_ = std::make_shared<SearchQueue>(index_);
   }
   const std::shared_ptr<Index>& index() const {
     if (!index_) throw Error(Code::CLOSED, "the index was closed");
@@ -309,18 +311,29 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
   }
 
   Napi::Value search(const Napi::CallbackInfo& info) {
-    return method<IndexObject>(info, [&] {
+    return method<IndexObject>(info, [&]() -> Napi::Value {
       const auto target = index();
       const auto queries = floats(info[0], "queries");
       const auto k = static_cast<uint32_t>(integer(info[1], "k", 0, UINT32_MAX));
       auto filter = filter_of(info[2]);
-      return launch(
-          info.Env(), info.Env().Undefined(),
-          [target, k, filter = std::move(filter), copy = std::vector<float>(queries.begin(), queries.end())](
-              const Cancel& cancel, const Progress&) -> Settle {
-            auto result = std::make_shared<SearchResult>(target->search(copy, k, filter.get(), 0, cancel));
-            return [result](Napi::Env env) -> Napi::Value { return to_js(env, *result); };
-          });
+      if (target->hardly_takes_time(queries, filter != nullptr)) {
+        // Handing it over would take longer than doing it, on this thread too.
+        auto deferred = Napi::Promise::Deferred::New(info.Env());
+        deferred.Resolve(to_js(info.Env(), target->search(queries, k, filter.get(), 1, Cancel())));
+        auto handle = Napi::Object::New(info.Env());
+        handle.Set("promise", deferred.Promise());
+        return handle.As<Napi::Value>();
+      }
+      return launch(info.Env(), [&](std::shared_ptr<const Cancel> cancel, End end) {
+        searches_->submit({{queries.begin(), queries.end()},
+                           k,
+                           std::move(filter),
+                           std::move(cancel),
+                           [end = std::move(end)](SearchResult&& found, std::exception_ptr error) {
+                             auto result = std::make_shared<SearchResult>(std::move(found));
+                             end([result](Napi::Env env) -> Napi::Value { return to_js(env, *result); }, error);
+                           }});
+      });
     });
   }
 
@@ -369,6 +382,7 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
       object.Set("isa", stats.isa);
       object.Set("isaReason", stats.isa_reason);
       object.Set("pruning", stats.pruning);
+      object.Set("codings", stats.codings);
       return object;
     });
   }
@@ -376,12 +390,14 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
   Napi::Value close(const Napi::CallbackInfo& info) {
     return method<IndexObject>(info, [&]() -> Napi::Value {
       index_.reset();  // running work holds it until it ends
+      searches_.reset();
       return info.Env().Undefined();
     });
   }
 
   std::shared_ptr<Index> index_;  // null once closed
   std::shared_ptr<Strand> writes_;
+  std::shared_ptr<SearchQueue> searches_;
 };
 
 Napi::Value doctor(const Napi::CallbackInfo& info) {

@@ -168,42 +168,59 @@ void report(const std::shared_ptr<Job>& job, uint64_t done, uint64_t total) {
   job->channel->post(std::move(message));
 }
 
-void run(const std::shared_ptr<Job>& job, bool with_progress) {
+void finish(const std::shared_ptr<Job>& job, Settle settle, std::exception_ptr error) {
   auto message = std::move(job->last);
   message->job = job;
   message->end = true;
+  message->settle = std::move(settle);
+  message->error = std::move(error);
+  job->channel->post(std::move(message));
+}
+
+void run(const std::shared_ptr<Job>& job, bool with_progress) {
+  Settle settle;
+  std::exception_ptr error;
   try {
     Progress progress;
     if (with_progress) {
       progress = [&job](uint64_t done, uint64_t total) { report(job, done, total); };
     }
     job->cancel.check();
-    message->settle = job->work(job->cancel, progress);
+    settle = job->work(job->cancel, progress);
   } catch (...) {
-    message->error = std::current_exception();
+    error = std::current_exception();
   }
   job->work = nullptr;  // what it captured is freed here, not on the JavaScript thread
-  job->channel->post(std::move(message));
+  finish(job, std::move(settle), std::move(error));
+}
+
+std::shared_ptr<Job> make_job(Napi::Env env) {
+  auto job = std::make_shared<Job>();
+  job->channel = environment(env).channel;
+  job->deferred.emplace(Napi::Promise::Deferred::New(env));
+  job->last = std::make_unique<Message>();
+  return job;
+}
+
+Napi::Object handle_of(Napi::Env env, const std::shared_ptr<Job>& job) {
+  auto handle = Napi::Object::New(env);
+  handle.Set("promise", job->deferred->Promise());
+  handle.Set("cancel", Napi::Function::New(env, [job](const Napi::CallbackInfo&) { job->cancel.request(); }));
+  return handle;
 }
 
 }  // namespace
 
 Napi::Value launch(Napi::Env env, const Napi::Value& on_progress, Work work,
                    const std::shared_ptr<Strand>& strand) {
-  auto job = std::make_shared<Job>();
+  const auto job = make_job(env);
   job->work = std::move(work);
-  job->channel = environment(env).channel;
-  job->deferred.emplace(Napi::Promise::Deferred::New(env));
   const bool with_progress = on_progress.IsFunction();
   if (with_progress) {
     job->on_progress = Napi::Persistent(on_progress.As<Napi::Function>());
     job->on_progress.SuppressDestruct();
   }
-  auto handle = Napi::Object::New(env);
-  handle.Set("promise", job->deferred->Promise());
-  handle.Set("cancel", Napi::Function::New(env, [job](const Napi::CallbackInfo&) { job->cancel.request(); }));
-
-  job->last = std::make_unique<Message>();
+  const auto handle = handle_of(env, job);
   auto body = [job, with_progress] { run(job, with_progress); };
   if (strand) {
     strand->submit(std::move(body));
@@ -211,6 +228,16 @@ Napi::Value launch(Napi::Env env, const Napi::Value& on_progress, Work work,
     ThreadPool::shared().submit(std::move(body));
   }
   job->channel->begin(env);  // in time: the end can only come back on this thread
+  return handle;
+}
+
+Napi::Value launch(Napi::Env env, const std::function<void(std::shared_ptr<const Cancel>, End)>& start) {
+  const auto job = make_job(env);
+  const auto handle = handle_of(env, job);
+  start({job, &job->cancel}, [job](Settle settle, std::exception_ptr error) {
+    finish(job, std::move(settle), std::move(error));
+  });
+  job->channel->begin(env);
   return handle;
 }
 

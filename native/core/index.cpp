@@ -1,6 +1,7 @@
 // Index: construction and everything that only reads.
 #include "pointsman/index.hpp"
 
+#include <chrono>
 #include <cmath>
 #include <cstring>
 
@@ -38,6 +39,11 @@ uint64_t next_index_id() {
   static std::atomic<uint64_t> next{1};
   return next.fetch_add(1, std::memory_order_relaxed);
 }
+
+// A third of what it takes to wake a thread and to be woken by it (55–61 µs where it was measured).
+constexpr double kHandOverSeconds = 20e-6;
+// Multiply-adds: some tens of microseconds on one thread.
+constexpr uint64_t kLittleWork = uint64_t{1} << 21;
 
 uint32_t checked_dimensions(uint32_t dimensions) {
   if (dimensions < 1 || dimensions > kMaxDimensions) {
@@ -176,11 +182,15 @@ SearchResult Index::search(std::span<const float> queries, uint32_t k, const Fil
   request.queries = padded.as<float>();
   request.query_norms = norms.data();
   request.query_count = static_cast<uint32_t>(count);
-  request.codings = getenv("POINTSMAN_CODINGS") ? atoi(getenv("POINTSMAN_CODINGS")) : 1u | (prefixes.empty() ? 0u : 1u << POINTSMAN_PREFIX);
+  // Little work is not worth waking other threads for.
+  const bool little = version->live * dimensions_ * count < kLittleWork;
+  request.threads = threads != 0 ? threads : little ? 1 : threads_;
+  const Tuning::Choice choice =
+      state_->tuning.choose(request.query_count, k, filter != nullptr, request.threads, !prefixes.empty());
+  request.codings = choice.codings;
   request.k = k;
   request.filter = filter ? filter->bits.data() : nullptr;
   request.filter_handles = filter ? filter->handles : 0;
-  request.threads = threads == 0 ? threads_ : threads;
   request.cancelled = [](const void* context) -> int {
     return static_cast<const Cancel*>(context)->requested();
   };
@@ -192,10 +202,18 @@ SearchResult Index::search(std::span<const float> queries, uint32_t k, const Fil
   const pointsman_backend& backend =
       k <= state_->backend.table->max_k ? *state_->backend.table : cpu_backend();
   char message[512] = "";
+  const auto start = std::chrono::steady_clock::now();
   if (const int status = backend.search(&request, message, sizeof message)) {
     throw Error(static_cast<Code>(status - 1), message);
   }
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+  state_->tuning.report(choice, took.count() / request.query_count);
   return result;
+}
+
+bool Index::hardly_takes_time(std::span<const float> queries, bool filtered) const {
+  const auto count = static_cast<uint32_t>(queries.size() / dimensions_);
+  return count > 0 && state_->tuning.expected_seconds(count, filtered) * count < kHandOverSeconds;
 }
 
 IndexStats Index::stats() const {
@@ -210,6 +228,7 @@ IndexStats Index::stats() const {
   stats.bytes += state_->directory->bytes();
   stats.pruning =
       version->rotation ? "norms, prefix of " + std::to_string(kPrefixComponents) + " components" : "norms";
+  stats.codings = state_->tuning.describe();
   stats.size = version->live;
   stats.dimensions = dimensions_;
   stats.next_handle = version->next_handle;

@@ -4,6 +4,7 @@
 #include "core/backends.hpp"
 #include "core/directory.hpp"
 #include "core/storage.hpp"
+#include "core/tuning.hpp"
 #include "pointsman/index.hpp"
 
 namespace pointsman {
@@ -16,6 +17,7 @@ struct Index::State {
   mutable std::mutex version_mutex;
   std::shared_ptr<const Version> version = std::make_shared<const Version>();
 
+  mutable Tuning tuning;
   mutable std::atomic<uint64_t> searches{0};
   mutable std::atomic<uint64_t> queries{0};
 

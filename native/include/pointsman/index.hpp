@@ -41,6 +41,7 @@ struct IndexStats {
   uint64_t size, dimensions, blocks, bytes, dead_rows, next_handle, searches, queries, version;
   std::string backend, backend_reason, isa, isa_reason;
   std::string pruning;  // by what rows are excluded before they are looked at whole
+  std::string codings;  // what searches of each batch size begin with, as measured so far (core/tuning.hpp)
   unsigned threads;
 };
 
@@ -80,6 +81,9 @@ class Index {
   // BAD_K, NOT_FINITE, NORM_TOO_LARGE, BAD_ARGUMENT (a filter of another index), ABORTED.
   SearchResult search(std::span<const float> queries, uint32_t k, const Filter* filter, unsigned threads,
                       const Cancel& cancel) const;
+
+  // Whether searches of this kind took so little on one thread that handing them to another would take longer.
+  bool hardly_takes_time(std::span<const float> queries, bool filtered) const;
 
   // A snapshot of the current version: to a temporary file beside `path`, synced, then renamed.
   void save(const std::string& path, const Cancel& cancel, const Progress& progress) const;
