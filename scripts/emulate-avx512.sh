@@ -71,7 +71,8 @@ bochs=$!
 start=$SECONDS
 until grep -q '^exit status: [0-9]*' serial.txt; do
   if ! kill -0 "$bochs" 2>/dev/null || [ $((SECONDS - start)) -ge "$limit" ]; then
-    tail -n 40 serial.txt bochs.log
+    tail -n 200 serial.txt
+    tail -n 10 bochs.log
     echo "no result after $((SECONDS - start)) s"
     exit 124
   fi
