@@ -34,9 +34,12 @@ export function highest(a, b) {
  * @param bytesPerRow what the first pass over a row reads: by default one byte a component, or float32 where the
  *   instruction set has no 8-bit products
  */
-export function floorSeconds(limits, { rows, dimensions, batch, bytesPerRow }) {
+export function floorSeconds(
+  limits,
+  { rows, dimensions, batch, bytesPerRow = dimensions * (limits.int8OperationsPerSecond == null ? 4 : 1) },
+) {
   const eight = limits.int8OperationsPerSecond != null;
-  const bytes = rows * (bytesPerRow ?? dimensions * (eight ? 1 : 4));
+  const bytes = rows * bytesPerRow;
   const rate = eight ? limits.int8OperationsPerSecond : limits.float32OperationsPerSecond;
   return Math.max(bytes / limits.readBytesPerSecond, (2 * rows * dimensions * batch) / rate);
 }
