@@ -1,7 +1,6 @@
 // FAISS: IndexFlatIP, which is exact, and IVF,PQx4fs,RFlat, which is approximate.
+#include <faiss/AutoTune.h>
 #include <faiss/IndexFlat.h>
-#include <faiss/IndexIVF.h>
-#include <faiss/IndexRefine.h>
 #include <faiss/index_factory.h>
 #include <faiss/utils/distances.h>
 #include <faiss/utils/utils.h>
@@ -76,9 +75,9 @@ class Ivf final : public Faiss {
   using Faiss::Faiss;
   std::string name() const override { return "FAISS IVF"; }
   void tune(int nprobe, float k_factor) override {
-    auto& refine = dynamic_cast<faiss::IndexRefineFlat&>(*index_);
-    refine.k_factor = k_factor;
-    dynamic_cast<faiss::IndexIVF&>(*refine.base_index).nprobe = static_cast<size_t>(nprobe);
+    const faiss::ParameterSpace space;
+    space.set_index_parameter(index_.get(), "nprobe", nprobe);
+    space.set_index_parameter(index_.get(), "k_factor_rf", k_factor);
   }
 };
 
