@@ -1,7 +1,10 @@
 // npm run bench -- <benchmark> [options]: each benchmark prints a table and writes JSON.
+import { UsageError } from './options.mjs';
+
 const BENCHMARKS = {
   search: 'exact search against peers, over batch sizes',
-  micro: 'small calls from JavaScript (benchmark.js): searchSync, search, has, filter',
+  micro: 'small calls from JavaScript: searchSync, search, has, filter; the event loop beside searches',
+  build: 'building an index, saving and opening it, beside copying memory',
 };
 
 const [name, ...args] = process.argv.slice(2);
@@ -10,6 +13,13 @@ if (!name || name === '--help' || !(name in BENCHMARKS)) {
   for (const [key, what] of Object.entries(BENCHMARKS)) console.log(`  ${key.padEnd(10)}${what}`);
   process.exitCode = name && name !== '--help' ? 2 : 0;
 } else {
-  const { main } = await import(`./${name}.mjs`);
-  await main(args);
+  try {
+    const { main } = await import(`./${name}.mjs`);
+    await main(args);
+  } catch (error) {
+    // A wrong option, a wrong file, or a clone that was not built: their message says it all.
+    const expected = error instanceof UsageError || typeof error.code === 'string';
+    console.error(error.code === 'ERR_MODULE_NOT_FOUND' ? `${error.message}\nnpm ci && npm run compile` : expected ? error.message : error);
+    process.exitCode = error instanceof UsageError ? 2 : 1;
+  }
 }

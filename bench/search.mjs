@@ -1,180 +1,173 @@
-// Exact search over batch sizes: pointsman beside its peers, interleaved round by round in one process.
-import { parseArgs } from 'node:util';
-import { contenders } from './contenders.mjs';
+// Exact search over batch sizes: pointsman beside its peers, interleaved round by round in one run.
+import { writeFileSync } from 'node:fs';
+import { PEERS, startContenders } from './contenders.mjs';
 import { makeData } from './data.mjs';
+import { describeSearch } from './describe.mjs';
 import { floorSeconds, highest, measureLimits } from './limits.mjs';
-import { provenance, short, summary, table, writeJson } from './report.mjs';
+import { COMMON, COMMON_HELP, forceIsa, readOptions, UsageError } from './options.mjs';
+import { plot } from './plot.mjs';
+import { provenance, writeJson } from './report.mjs';
+import { measure } from './rounds.mjs';
 
 const HELP = `npm run bench -- search [options]
 
   --rows N        experts (1000000)
-  --dims N        dimensions (128)
-  --batch A,B,…   queries of one call (1,16,64,256,1024)
-  --k N           results of each query (10)
-  --threads N     threads of each contender that has threads (all)
+  --dims A,B,…    dimensions, a run for each (128)
+  --batch A,B,…   queries of one call (1,4,16,64,256,1024)
+  --k A,B,…       results of each query, a table for each (10)
   --data KIND     iid (uniform directions, norms spread), clustered (rank 32, out-of-distribution queries),
                   or a .npy or .fbin file, whose last rows are the queries
-  --peers A,B     usearch, hnswlib (both; 'none' for none); installed by npm ci --prefix bench/peers
+  --peers A,B,…   ${PEERS.join(', ')}; 'all', or 'none'
+                  (all that are exact; faiss-ivf, which is approximate, too where the data are clustered)
   --rounds N      interleaved rounds, of which the medians are told (5)
-  --seed N        (1)
-  --json FILE     where the report goes (bench/results/local/search.json)
+  --seconds S     for which a contender is called in a round at least (0.25)
+  --pass-bits N   bits a component that the limit's first pass over the rows reads (8)
+${COMMON_HELP}
+  --json FILE     where the report goes, with a plot (.svg) beside it (bench/results/local/search.json)
 
-Example: npm run bench -- search --rows 100000 --batch 1,64 --peers none`;
+Peers: npm ci --prefix bench/peers; apt-get install libfaiss-dev libopenblas-dev. Those that are absent are left out.
+
+Example: npm run bench -- search --rows 100000 --batch 1,64 --k 10,100 --peers none`;
+
+const OPTIONS = {
+  rows: ['integer', '1000000', 1, 2 ** 30],
+  dims: ['integers', '128', 1, 4096],
+  batch: ['integers', '1,4,16,64,256,1024', 1, 2 ** 16],
+  k: ['integers', '10', 1, 4096],
+  data: ['text', 'iid'],
+  peers: ['words', undefined],
+  rounds: ['integer', '5', 1, 1000],
+  seconds: ['number', '0.25', 0, 60],
+  'pass-bits': ['number', '8', 0.1, 32],
+  ...COMMON,
+  json: ['text', 'bench/results/local/search.json'],
+};
 
 export async function main(args) {
-  const { values } = parseArgs({
-    args,
-    options: {
-      rows: { type: 'string', default: '1000000' },
-      dims: { type: 'string', default: '128' },
-      batch: { type: 'string', default: '1,16,64,256,1024' },
-      k: { type: 'string', default: '10' },
-      threads: { type: 'string' },
-      data: { type: 'string', default: 'iid' },
-      peers: { type: 'string', default: 'usearch,hnswlib' },
-      rounds: { type: 'string', default: '5' },
-      seed: { type: 'string', default: '1' },
-      json: { type: 'string', default: 'bench/results/local/search.json' },
-      help: { type: 'boolean' },
-    },
-  });
-  if (values.help) return console.log(HELP);
-  const facts = provenance();
-  const batches = values.batch.split(',').map(Number);
-  const k = Number(values.k);
-  const rounds = Number(values.rounds);
-  const threads = Number(values.threads ?? facts.cores);
-  const peers = values.peers === 'none' ? [] : values.peers.split(',');
-
+  const options = readOptions(args, OPTIONS);
+  if (options.help) return console.log(HELP);
+  const synthetic = options.data === 'iid' || options.data === 'clustered';
+  const peers = choosePeers(options);
   const say = (text) => console.error(text);
-  say('making the data …');
-  const data = makeData({
-    kind: values.data,
-    rows: Number(values.rows),
-    dimensions: Number(values.dims),
-    queryCount: Math.max(...batches),
-    seed: Number(values.seed),
-  });
-  let limits = measureLimits(threads);
-  say('building …');
-  const list = await contenders(data, { threads, peers });
+  forceIsa(options.isa);
+  const facts = provenance();
+  const threads = options.threads ?? facts.cores;
 
-  const results = [];
-  for (const batch of batches) {
-    const times = list.map(() => []);
-    let reference;
-    const recall = list.map(() => 1);
-    for (let round = 0; round <= rounds; round++) {
-      for (const [i, contender] of list.entries()) {
-        // Peers whose time is linear in the queries answer a part of the batch; the figure is per query.
-        const count = Math.min(batch, contender.most ?? batch);
-        const queries = data.queries.subarray(0, count * data.dimensions);
-        // Small batches are quick: as many calls as fit a quarter of a second, from one.
-        const until = performance.now() + 250;
-        const own = [];
-        let found;
-        do {
-          const start = performance.now();
-          found = await contender.search(queries, count, k);
-          own.push((performance.now() - start) / count);
-        } while (performance.now() < until);
-        if (round === 0) {
-          // The first round warms up, and compares what was found.
-          reference ??= found;
-          recall[i] = overlap(reference, found, count, k);
-        } else {
-          times[i].push(...own);
-        }
+  const runs = [];
+  let limits;
+  let isa;
+  // A file has its own dimensions.
+  for (const wanted of synthetic ? options.dims : [undefined]) {
+    say(synthetic ? `${options.rows} × ${wanted}: making the data …` : `reading ${options.data} …`);
+    const queryCount = Math.max(1024, ...options.batch);
+    const data = await makeData({ ...options, kind: options.data, dimensions: wanted, queryCount });
+    const { dimensions, count } = data;
+    say('building …');
+    const list = await startContenders(data, { threads, peers, say });
+    if (peers.length === 0) data.rows = undefined; // the index has its own
+    try {
+      isa = list[0].isa;
+      const look = () => (options.limits === 'none' ? undefined : measureLimits({ threads, isa, say }));
+      limits = highest(limits, look());
+      const results = [];
+      const tunings = [];
+      for (const k of options.k) {
+        const found = await measure(list, { ...options, batches: options.batch, k, queryCount, say });
+        results.push(...found.results);
+        tunings.push(...found.tunings);
       }
-      say(`batch ${batch}: round ${round} of ${rounds}`);
-    }
-    for (const [i, contender] of list.entries()) {
-      const perQuery = summary(times[i]);
-      const timed = Math.min(batch, contender.most ?? batch);
-      results.push({
-        contender: contender.name,
-        batch,
-        queriesTimedPerCall: timed,
-        queriesPerSecond: 1000 / perQuery.median,
-        callMilliseconds: {
-          median: perQuery.median * timed,
-          p95: perQuery.p95 * timed,
-          p99: perQuery.p99 * timed,
-          samples: perQuery.samples,
-        },
-        recall: recall[i],
+      limits = highest(limits, look());
+      runs.push({
+        dimensions,
+        rows: count,
+        contenders: list.map(({ name, version, setting, exact, buildSeconds, bytesPerRow, residentBytes }) => ({
+          name,
+          version,
+          setting,
+          exact,
+          buildSeconds,
+          buildRowsPerSecond: buildSeconds > 0 ? count / buildSeconds : null,
+          bytesPerRow,
+          residentBytes,
+        })),
+        tunings,
+        results,
       });
+    } finally {
+      for (const contender of list) await contender.close();
     }
   }
-
-  limits = highest(limits, measureLimits(threads));
-  for (const result of limits ? results : []) {
-    const floor = floorSeconds(limits, { rows: data.count, dimensions: data.dimensions, batch: result.queriesTimedPerCall });
-    result.shareOfLimit = floor / (result.callMilliseconds.median / 1000);
-  }
+  for (const run of limits ? runs : []) addShares(run, limits, options['pass-bits']);
 
   const report = {
     benchmark: 'search',
     ...facts,
-    data: values.data,
-    rows: data.count,
-    dimensions: data.dimensions,
-    k,
+    data: options.data,
+    rows: runs[0].rows,
     threads,
-    rounds,
-    seed: Number(values.seed),
+    isa,
+    rounds: options.rounds,
+    seed: options.seed,
+    passBits: options['pass-bits'],
+    peakResidentBytes: process.resourceUsage().maxRSS * 1024,
     limits,
-    contenders: list.map(({ name, version, setting, buildSeconds, bytesPerRow }) => ({
-      name,
-      version,
-      setting,
-      buildSeconds,
-      bytesPerRow,
-    })),
-    results,
+    runs,
   };
-  writeJson(values.json, report);
-  console.log(describe(report));
+  writeJson(options.json, report);
+  const plots = writePlots(options.json, report);
+  console.log(describeSearch(report, { details: true }));
+  say(`\nwritten: ${[options.json, ...plots].join(', ')}`);
 }
 
-/** The share of `reference`'s ids that `found` has, over the queries of `found`. */
-function overlap(reference, found, count, k) {
-  let hits = 0;
-  for (let q = 0; q < count; q++) {
-    const wanted = new Set(reference.subarray(q * k, (q + 1) * k));
-    for (const id of found.subarray(q * k, (q + 1) * k)) hits += wanted.has(id) ? 1 : 0;
-  }
-  return hits / (count * k);
+function choosePeers({ peers, data }) {
+  const exact = PEERS.filter((peer) => peer !== 'faiss-ivf');
+  if (peers === undefined) return data === 'clustered' ? PEERS : exact;
+  if (peers.length === 1 && peers[0] === 'none') return [];
+  if (peers.length === 1 && peers[0] === 'all') return PEERS;
+  const unknown = peers.find((peer) => !PEERS.includes(peer));
+  if (unknown !== undefined) throw new UsageError(`--peers: there is no '${unknown}'; ${PEERS.join(', ')}, all or none`);
+  return peers;
 }
 
-function limitsLine(limits) {
-  const { readBytesPerSecond: read, float32OperationsPerSecond: fp32, int8OperationsPerSecond: int8 } = limits;
-  const giga = (x) => (x === null ? 'none' : `${short(x / 1e9)}`);
-  return `the limit: every row once as 8-bit codes, at the rates measured in the same run (${giga(read)} GB/s read, ${giga(int8)} GOP/s 8-bit, ${giga(fp32)} GFLOP/s float32); above 100% where rows are skipped`;
+// The share of the limit that every result reaches, by the highest rates of the whole run.
+function addShares(run, limits, passBits) {
+  const { rows, dimensions } = run;
+  run.bytesReadPerRow = limits.int8OperationsPerSecond == null ? 4 * dimensions : Math.ceil((dimensions * passBits) / 8);
+  for (const result of run.results) {
+    const batch = result.queriesTimedPerCall;
+    const floor = floorSeconds(limits, { rows, dimensions, batch, bytesPerRow: run.bytesReadPerRow });
+    result.shareOfLimit = (floor * result.queriesPerSecond) / batch;
+  }
 }
 
-/** The report as people read it; also what the README shows. */
-export function describe(report) {
-  const batches = [...new Set(report.results.map((r) => r.batch))];
-  const of = (name, batch) => report.results.find((r) => r.contender === name && r.batch === batch);
-  const names = report.contenders.map((c) => c.name);
-  const rows = names.map((name) => [name, ...batches.map((batch) => short(of(name, batch).queriesPerSecond))]);
-  if (names.length > 1) {
-    const best = (batch) => Math.max(...names.slice(1).map((name) => of(name, batch).queriesPerSecond));
-    rows.push(['ratio to the best peer', ...batches.map((batch) => `${short(of(names[0], batch).queriesPerSecond / best(batch))}×`)]);
-  }
-  if (report.limits) {
-    const share = (batch) => of(names[0], batch).shareOfLimit;
-    rows.push(['share of the limit', ...batches.map((batch) => `${Math.round(100 * share(batch))}%`)]);
-  }
-  const agreed = Math.min(...report.results.map((r) => r.recall));
-  return [
-    `Queries per second: ${report.rows.toLocaleString('en')} × ${report.dimensions} (${report.data}), k = ${report.k}, ${report.threads} threads of ${report.cpu}; medians of ${report.rounds} interleaved rounds; commit ${report.commit}.`,
-    '',
-    table(['batch', ...batches.map(String)], rows),
-    '',
-    ...report.contenders.map((c) => `- ${c.name} ${c.version}: ${c.setting}`),
-    ...(report.limits ? [`- ${limitsLine(report.limits)}`] : []),
-    `- the contenders agree on ${(100 * agreed).toFixed(2)}% of the results or more`,
-  ].join('\n');
+/** A plot for each table, beside the report; their paths. */
+function writePlots(json, report) {
+  const base = json.replace(/\.json$/, '');
+  const tables = report.runs.flatMap((run) => [...new Set(run.results.map((r) => r.k))].map((k) => ({ run, k })));
+  return tables.map(({ run, k }) => {
+    const path = tables.length === 1 ? `${base}.svg` : `${base}-d${run.dimensions}-k${k}.svg`;
+    const results = run.results.filter((r) => r.k === k);
+    const series = run.contenders.map(({ name }) => ({
+      name,
+      points: results.filter((r) => r.contender === name).map((r) => [r.batch, r.queriesPerSecond]),
+    }));
+    if (report.limits) {
+      const points = series[0].points.map(([batch]) => {
+        const floor = floorSeconds(report.limits, { rows: run.rows, dimensions: run.dimensions, batch, bytesPerRow: run.bytesReadPerRow });
+        return [batch, batch / floor];
+      });
+      series.push({ name: 'limit of a full scan', dashed: true, points });
+    }
+    writeFileSync(
+      path,
+      plot({
+        title: `Top-${k} search in ${run.rows.toLocaleString('en')} × ${run.dimensions} (${report.data})`,
+        subtitle: `${report.threads} threads of ${report.cpu}, ${report.isa}; commit ${report.commit}, ${report.date}`,
+        x: 'queries in a call',
+        y: 'queries per second',
+        series,
+      }),
+    );
+    return path;
+  });
 }

@@ -7,9 +7,11 @@ import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const fix = process.argv.includes('--fix');
-const cpp = readdirSync(join(root, 'native'), { recursive: true })
-  .filter((name) => /\.(cpp|hpp|cu|cuh)$/.test(name))
-  .map((name) => join('native', name));
+const cpp = ['native', 'bench/peers'].flatMap((folder) =>
+  readdirSync(join(root, folder), { recursive: true })
+    .filter((name) => /\.(cpp|hpp|cu|cuh)$/.test(name) && !name.includes('node_modules'))
+    .map((name) => join(folder, name)),
+);
 
 const results = [
   run('node_modules/.bin/biome', ['check', '--error-on-warnings', ...(fix ? ['--write'] : [])]),

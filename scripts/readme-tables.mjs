@@ -1,14 +1,20 @@
-// Writes the README's tables of measurements from bench/results/*.json; with --check says whether they are up to date.
+// Writes the tables of measurements in README.md and docs/benchmarks.md from bench/results/*.json; with --check says whether they
+// are up to date. A table stands between `<!-- table: NAME -->` and `<!-- end -->`.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { describeBuild, describeMicro, describeSearch } from '../bench/describe.mjs';
 import { table } from '../bench/report.mjs';
-import { describe as describeSearch } from '../bench/search.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const result = (name) => {
   const path = join(root, 'bench/results', `${name}.json`);
   return existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : undefined;
+};
+
+const tell = (name, describe) => {
+  const report = result(name);
+  return report && describe(report);
 };
 
 // What each evaluation is compared with: the published or computed figure for the same data and protocol.
@@ -20,15 +26,25 @@ const EVALUATIONS = [
   ['bfcl-cv', 'bfcl, 5 folds, text alone', '0.898–0.906'],
 ];
 
+// Reports of bench/, by the name of file and table. `-details` of a search: with latencies, and every k and dimension.
+const REPORTS = {
+  search: describeSearch,
+  'search-clustered': describeSearch,
+  'search-k': describeSearch,
+  'search-dims': describeSearch,
+  'search-avx2': describeSearch,
+  'search-10m': describeSearch,
+  micro: describeMicro,
+  build: describeBuild,
+};
+
 const TABLES = {
-  search: () => {
-    const report = result('search');
-    return report && describeSearch(report);
-  },
-  'search-clustered': () => {
-    const report = result('search-clustered');
-    return report && describeSearch(report);
-  },
+  ...Object.fromEntries(
+    Object.entries(REPORTS).flatMap(([name, describe]) => [
+      [name, () => tell(name, describe)],
+      ...(describe === describeSearch ? [[`${name}-details`, () => tell(name, (report) => describe(report, { details: true }))]] : []),
+    ]),
+  ),
   learning: () => {
     const rows = EVALUATIONS.flatMap(([name, title, published]) => {
       const report = result(name);
@@ -51,19 +67,17 @@ const TABLES = {
   },
 };
 
-const path = join(root, 'README.md');
-const before = readFileSync(path, 'utf8');
-let after = before;
-for (const [name, make] of Object.entries(TABLES)) {
-  const text = make();
-  if (text === undefined) continue;
-  after = after.replace(
-    new RegExp(`(<!-- table: ${name} -->\n)[\\s\\S]*?(<!-- end -->)`),
-    (_, start, end) => `${start}\n${text}\n\n${end}`,
-  );
-}
-if (!process.argv.includes('--check')) writeFileSync(path, after);
-else if (after !== before) {
-  console.error('README.md does not show what bench/results says: npm run docs:tables');
-  process.exit(1);
+for (const page of ['README.md', 'docs/benchmarks.md']) {
+  const path = join(root, page);
+  const before = readFileSync(path, 'utf8');
+  const after = before.replace(/(<!-- table: ([\w-]+) -->\n)[\s\S]*?(<!-- end -->)/g, (whole, start, name, end) => {
+    if (!(name in TABLES)) throw new Error(`${page}: there is no table '${name}'`);
+    const text = TABLES[name]();
+    return text === undefined ? whole : `${start}\n${text}\n\n${end}`;
+  });
+  if (!process.argv.includes('--check')) writeFileSync(path, after);
+  else if (after !== before) {
+    console.error(`${page} does not show what bench/results says: npm run docs:tables`);
+    process.exitCode = 1;
+  }
 }

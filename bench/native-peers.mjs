@@ -1,0 +1,212 @@
+// The peers that are C++ libraries: bench/peers/main.cpp, a child process for each, which answers commands over its standard
+// input and output.
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
+import { endianness, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const TREE = 'build/peers';
+const INSTALL = 'apt-get install libfaiss-dev libopenblas-dev';
+export const RECALLS = [0.9, 0.95];
+
+// By the name that the user gives: the processes it stands for, with the environment of each.
+const PROCESSES = {
+  openblas: [['openblas', {}]],
+  // Both of its settings: by default small batches and large ones go different ways.
+  faiss: [
+    ['faiss', {}],
+    ['faiss-blas', { OMP_WAIT_POLICY: 'passive' }],
+  ],
+  'faiss-ivf': [['faiss-ivf', {}]],
+};
+export const NATIVE_PEERS = Object.keys(PROCESSES);
+
+/** Contenders (see contenders.mjs), of those that are installed; of the others one line is told. */
+export async function startNativePeers(data, { threads, peers, say }) {
+  if (peers.length === 0) return [];
+  const program = buildPeers();
+  const there = peers.filter((peer) => program?.has.has(peer));
+  const absent = peers.filter((peer) => !there.includes(peer));
+  if (absent.length > 0) say(`SKIPPED ${absent.join(', ')}: ${program ? 'not installed' : 'CMake or the compiler failed'}. ${INSTALL}`);
+  if (there.length === 0) return [];
+
+  const folder = mkdtempSync(join(tmpdir(), 'pointsman-bench-'));
+  const running = [];
+  try {
+    const files = { rows: join(folder, 'rows'), queries: join(folder, 'queries') };
+    for (const [name, path] of Object.entries(files)) writeValues(path, data[name]);
+    for (const [name, environment] of there.flatMap((peer) => PROCESSES[peer])) {
+      say(`building ${name} …`);
+      const peer = new NativePeer(program.path, [name, files.rows, files.queries, String(data.dimensions), String(threads)], environment);
+      running.push(peer);
+      await peer.ready();
+    }
+    return running.flatMap((peer) => (peer.approximate ? RECALLS.map((recall) => tuned(peer, recall)) : [peer]));
+  } catch (error) {
+    for (const peer of running) await peer.close();
+    throw error;
+  } finally {
+    rmSync(folder, { recursive: true }); // each has its own copy of the rows, and the queries mapped
+  }
+}
+
+// Configures and builds; undefined where that fails.
+function buildPeers() {
+  const options = { cwd: fileURLToPath(new URL('..', import.meta.url)), stdio: ['ignore', 'pipe', 'pipe'] };
+  try {
+    execFileSync('cmake', ['-S', 'bench/peers', '-B', TREE], options);
+    execFileSync('cmake', ['--build', TREE], options);
+    const libraries = execFileSync(join(TREE, 'pointsman_peers'), ['--libraries'], { ...options, encoding: 'utf8' }).split(/\s+/);
+    const has = new Set();
+    if (libraries.includes('openblas')) has.add('openblas');
+    if (libraries.includes('faiss')) has.add('faiss').add('faiss-ivf');
+    return { path: join(options.cwd, TREE, 'pointsman_peers'), has };
+  } catch {
+    return undefined;
+  }
+}
+
+function writeValues(path, values) {
+  const file = openSync(path, 'wx');
+  try {
+    const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+    for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at, Math.min(2 ** 28, bytes.length - at));
+  } finally {
+    closeSync(file);
+  }
+}
+
+class NativePeer {
+  #process;
+  #chunks = [];
+  #wake;
+  #ended = false;
+
+  constructor(path, args, environment) {
+    // What tunes these libraries from outside would compare something else.
+    const inherited = Object.entries(process.env).filter(([name]) => !/^(OPENBLAS|GOTO|OMP|GOMP|KMP|MKL)_/.test(name));
+    this.#process = spawn(path, args, { env: { ...Object.fromEntries(inherited), ...environment }, stdio: ['pipe', 'pipe', 'inherit'] });
+    this.#process.stdin.on('error', () => {}); // its end is seen on the other side
+    this.#process.on('error', () => this.#end());
+    this.#process.stdout.on('data', (chunk) => {
+      this.#chunks.push(chunk);
+      this.#wake?.();
+    });
+    this.#process.stdout.on('end', () => this.#end());
+    this.approximate = args[0] === 'faiss-ivf';
+    this.exact = !this.approximate;
+    this.args = args;
+  }
+
+  /** Waits until the index is built, and learns what runs. */
+  async ready() {
+    Object.assign(this, await this.#line());
+  }
+
+  async search(first, count, k, wantIds) {
+    this.#process.stdin.write(`search ${first} ${count} ${k} ${wantIds ? 'ids' : 'quiet'}\n`);
+    const { milliseconds } = await this.#line();
+    return { milliseconds, ids: wantIds ? await this.#int32(count * k) : undefined };
+  }
+
+  async tune(nprobe, kFactor) {
+    this.#process.stdin.write(`tune ${nprobe} ${kFactor}\n`);
+    await this.#line();
+  }
+
+  async close() {
+    if (this.#process.exitCode !== null || this.#process.signalCode !== null || this.#process.pid === undefined) return;
+    const exit = once(this.#process, 'exit');
+    this.#process.stdin.end();
+    await exit;
+  }
+
+  async #line() {
+    for (;;) {
+      if (this.#chunks.some((chunk) => chunk.includes(10))) {
+        const all = Buffer.concat(this.#chunks);
+        const end = all.indexOf(10);
+        this.#chunks = [all.subarray(end + 1)];
+        return JSON.parse(all.toString('latin1', 0, end));
+      }
+      await this.#more();
+    }
+  }
+
+  async #int32(length) {
+    while (this.#chunks.reduce((sum, chunk) => sum + chunk.length, 0) < 4 * length) await this.#more();
+    const all = Buffer.concat(this.#chunks);
+    this.#chunks = [all.subarray(4 * length)];
+    if (endianness() !== 'LE') all.subarray(0, 4 * length).swap32();
+    return new Int32Array(all.buffer.slice(all.byteOffset, all.byteOffset + 4 * length));
+  }
+
+  #more() {
+    if (this.#ended) throw new Error(`the peer ${this.args[0]} ended early`);
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+    });
+  }
+
+  #end() {
+    this.#ended = true;
+    this.#wake?.();
+  }
+}
+
+const NPROBES = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
+const K_FACTORS = [1, 2, 4, 8, 16, 32, 64];
+
+/** An approximate peer, set to the fastest of its settings that reach this recall on the run's own queries. */
+function tuned(peer, target) {
+  let best;
+  let set;
+  return {
+    name: `${peer.name}, recall ≥ ${target.toFixed(2)}`,
+    version: peer.version,
+    setting: peer.setting,
+    exact: false,
+    target,
+    buildSeconds: peer.buildSeconds,
+    bytesPerRow: peer.bytesPerRow,
+    /** Tunes for this k: `recallOf(ids)` says which share of the exact results of all `count` queries they are. */
+    async prepare(count, k, recallOf) {
+      best = undefined;
+      const measure = async (nprobe, kFactor) => {
+        peer.current = undefined;
+        await peer.tune(nprobe, kFactor);
+        const { milliseconds, ids } = await peer.search(0, count, k, true);
+        return { nprobe, kFactor, milliseconds, recall: recallOf(ids) };
+      };
+      for (const kFactor of K_FACTORS) {
+        // Recall rises with nprobe: the least that suffices, by bisection.
+        let low = 0;
+        let high = NPROBES.length;
+        let found;
+        while (low < high) {
+          const middle = (low + high) >> 1;
+          const result = await measure(NPROBES[middle], kFactor);
+          if (result.recall >= target) {
+            high = middle;
+            found = result;
+          } else {
+            low = middle + 1;
+          }
+        }
+        if (found && !(found.milliseconds >= best?.milliseconds)) best = found;
+      }
+      // Out of reach: its most thorough setting, whose recall the report tells.
+      best ??= await measure(NPROBES.at(-1), K_FACTORS.at(-1));
+      set = `${best.nprobe} ${best.kFactor}`;
+      return { nprobe: best.nprobe, kFactor: best.kFactor, recall: best.recall };
+    },
+    async search(first, count, k, wantIds) {
+      if (peer.current !== set) await peer.tune(best.nprobe, best.kFactor);
+      peer.current = set;
+      return peer.search(first, count, k, wantIds);
+    },
+    close: () => peer.close(),
+  };
+}
