@@ -1,6 +1,7 @@
 // npm run bench -- <benchmark> [options]: each benchmark prints a table and writes JSON.
 const BENCHMARKS = {
   search: 'exact search against peers, over batch sizes',
+  factorise: 'collaborative factors: against numpy, or over the size of data on disk',
   micro: 'small calls from JavaScript (benchmark.js): searchSync, search, has, filter',
 };
 
