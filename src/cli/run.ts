@@ -20,12 +20,12 @@ import { routeConversations } from './route.js';
 const COMMANDS: readonly Command[] = [
   importData,
   learnModel,
-  factoriseHistories,
-  findObjective,
   routeConversations,
   evaluate,
   indexVectors,
   doctor,
+  factoriseHistories,
+  findObjective,
 ];
 
 const COMMON: { readonly [name: string]: Option } = {
