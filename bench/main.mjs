@@ -5,6 +5,7 @@ const BENCHMARKS = {
   search: 'exact search against peers, over batch sizes',
   micro: 'small calls from JavaScript: searchSync, search, has, filter; the event loop beside searches',
   build: 'building an index, saving and opening it, beside copying memory',
+  factorise: 'collaborative factors: against numpy, or over the size of data on disk',
 };
 
 const [name, ...args] = process.argv.slice(2);

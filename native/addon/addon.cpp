@@ -13,6 +13,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   pointsman::addon::init_index(env, exports);
   pointsman::addon::init_text(env, exports);
   pointsman::addon::init_train(env, exports);
+  pointsman::addon::init_implicit(env, exports);
   return exports;
 }
 

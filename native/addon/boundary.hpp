@@ -90,5 +90,6 @@ inline Environment& environment(Napi::Env env) { return *env.GetInstanceData<Env
 void init_index(Napi::Env env, Napi::Object exports);
 void init_text(Napi::Env env, Napi::Object exports);
 void init_train(Napi::Env env, Napi::Object exports);
+void init_implicit(Napi::Env env, Napi::Object exports);
 
 }  // namespace pointsman::addon

@@ -16,8 +16,9 @@ import type { MetricName } from '../types.js';
 import { type Command, integer, noArguments, number, objective, oneOf, required, text, usage } from './command.js';
 import { FORMATS, readData } from './data.js';
 import { table } from './describe.js';
+import { evaluateRanking, RANKING_OPTIONS } from './evaluate-ranking.js';
 
-const PROTOCOLS = ['cv', 'split', 'log', 'offpolicy'] as const;
+const PROTOCOLS = ['cv', 'split', 'log', 'offpolicy', 'leave-one-out'] as const;
 const METRICS = ['score', 'rating', 'retry', 'length'] as const;
 
 export const evaluate: Command = {
@@ -31,6 +32,8 @@ export const evaluate: Command = {
     "  log        like cv (or, with --by split, like split), but learns from one random expert's outcome per\n" +
     '             prompt, another draw for each seed; the truth on the test part stays the matrix\n' +
     '  offpolicy  for a log with propensities: IPS and SNIPS estimates with effective sample sizes\n' +
+    '  leave-one-out  HR@10 and NDCG@10 of factorise: a folder with train.txt (a line a user: user item item …) and\n' +
+    '             test.txt (user, the held-out item, the others to rank it among)\n' +
     'Default: cv for a matrix, offpolicy for a log. Every setting of the learner is chosen inside the training part.\n' +
     'Intervals are 95%, by bootstrap over groups of prompts; the gain over the best single expert is paired.\n\n' +
     FORMATS,
@@ -52,12 +55,16 @@ export const evaluate: Command = {
     explore: { type: 'string', value: 'EPSILON', help: 'evaluate the router with this ε-greedy exploration' },
     among: { type: 'string', value: 'N', help: 'how many of the best take part in exploring (default 5)' },
     replicates: { type: 'string', value: 'N', help: 'resamples of the bootstrap (default 2000)' },
+    ...RANKING_OPTIONS,
   },
   async run(values, positionals, { signal, onProgress }) {
     noArguments(positionals);
     const epsilon = number(values, 'explore');
     if (epsilon !== undefined && !(epsilon >= 0 && epsilon <= 1)) throw usage(`--explore must be a number from 0 to 1, not ${epsilon}`);
     const given = objective(values); // a slip is said before the data is read
+    if (oneOf(values, 'protocol', PROTOCOLS) === 'leave-one-out') {
+      return evaluateRanking(required(values, 'data'), values, { signal, onProgress });
+    }
     const { outcomes, isMatrix, path } = await readData(required(values, 'data'), { signal, onProgress });
     const protocol = oneOf(values, 'protocol', PROTOCOLS) ?? (isMatrix ? 'cv' : 'offpolicy');
     const by = oneOf(values, 'by', ['cv', 'split'] as const) ?? 'cv';

@@ -9,9 +9,9 @@ import { rename, rm } from 'node:fs/promises';
 import { finished } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { PointsmanError, plural } from '../errors.js';
-import { checkFile, logLines } from '../learn/index.js';
+import { checkFile, interactionsOf, logLines, readTranscripts, tableOf } from '../learn/index.js';
 import type { Interaction, OutcomeTable } from '../types.js';
-import { type Command, fileError, noArguments, required, text, usage } from './command.js';
+import { type Command, fileError, noArguments, number, required, text, usage } from './command.js';
 import { FORMATS, readData } from './data.js';
 import { table } from './describe.js';
 
@@ -24,11 +24,18 @@ export const importData: Command = {
   usage: '--data PATH [--out FILE] [options]',
   details:
     `Every record is checked; malformed lines are listed, the first ${LISTED} of them, and nothing is written unless\n` +
-    `--skip-malformed is given. Without --out it only checks.\n\n${FORMATS}`,
+    `--skip-malformed is given. Without --out it only checks.\n\n${FORMATS}\n\n` +
+    'With --transcripts the data is whole conversations, one a line of JSON, from which retry, rating and length are read:\n' +
+    '  {"user":"u-17","ended":true,"messages":[{"role":"user","content":"Hi","at":"2026-01-31T09:30:00Z"},\n' +
+    '   {"role":"assistant","content":"Hello!","expert":"maple-7b","rating":4,"at":"2026-01-31T09:30:05Z"}]}\n' +
+    'Answers younger than the horizon count only where the conversation has ended; see docs/data.md.',
   example: 'pointsman import --data raw.jsonl --out log.jsonl.gz',
   options: {
     data: { type: 'string', value: 'PATH', help: 'a log in JSON lines (.gz too), or a folder with prompts.jsonl and scores.csv' },
     out: { type: 'string', value: 'FILE', help: 'the clean log to write; compressed where it ends with .gz' },
+    transcripts: { type: 'boolean', help: 'the data is transcripts; --out becomes the log of their answers' },
+    horizon: { type: 'string', value: 'HOURS', help: 'transcripts: what happened within these hours of an answer counts (default 24)' },
+    'taken-at': { type: 'string', value: 'TIME', help: 'transcripts: when they were taken (default: the latest time in them)' },
     'skip-malformed': { type: 'boolean', help: 'leave malformed lines of a log out, and say how many' },
   },
   async run(values, positionals, { signal, onProgress }) {
@@ -36,6 +43,22 @@ export const importData: Command = {
     const path = required(values, 'data');
     const out = text(values, 'out');
     if (out !== undefined) await checkFile(out);
+    if (values.transcripts) {
+      if (values['skip-malformed']) throw usage('--skip-malformed is for logs; transcripts must be whole');
+      const transcripts = await readTranscripts(path, { signal });
+      const log = interactionsOf(transcripts, { horizon: number(values, 'horizon'), takenAt: text(values, 'taken-at') });
+      if (log.length === 0) throw new PointsmanError('NOT_ENOUGH_DATA', `${path}: no answer has an outcome yet`);
+      if (out !== undefined) await write(out, log, signal);
+      const of = {
+        data: path,
+        transcripts: transcripts.length,
+        ...(out !== undefined && { out }),
+        malformed: 0,
+        ...describe(tableOf(log)),
+      };
+      return { json: of, text: reportText(of) };
+    }
+    if (text(values, 'horizon') ?? text(values, 'taken-at')) throw usage('--horizon and --taken-at are for --transcripts');
     const skipped = new Set<number>();
     const listed: string[] = [];
     const onMalformed = ({ message }: PointsmanError, line: number) => {

@@ -9,13 +9,24 @@ import { PointsmanError } from '../errors.js';
 import type { Command, Option } from './command.js';
 import { doctor } from './doctor.js';
 import { evaluate } from './evaluate.js';
+import { factoriseHistories } from './factorise.js';
 import { importData } from './import.js';
 import { indexVectors } from './index-vectors.js';
 import { learnModel } from './learn.js';
+import { findObjective } from './objective.js';
 import { progressLine } from './progress.js';
 import { routeConversations } from './route.js';
 
-const COMMANDS: readonly Command[] = [importData, learnModel, routeConversations, evaluate, indexVectors, doctor];
+const COMMANDS: readonly Command[] = [
+  importData,
+  learnModel,
+  routeConversations,
+  evaluate,
+  indexVectors,
+  doctor,
+  factoriseHistories,
+  findObjective,
+];
 
 const COMMON: { readonly [name: string]: Option } = {
   json: { type: 'boolean', help: 'print JSON' },
@@ -106,7 +117,7 @@ function joinNegatives(args: readonly string[], options: { readonly [name: strin
 }
 
 function overview(): string {
-  const rows = COMMANDS.map(({ name, summary }) => `  ${name.padEnd(10)}${summary}`);
+  const rows = COMMANDS.map(({ name, summary }) => `  ${name.padEnd(11)}${summary}`);
   return (
     'pointsman: which expert model should answer a conversation, learned from outcomes\n\n' +
     `Usage: pointsman <command> [options]\n\n${rows.join('\n')}\n\n` +

@@ -138,14 +138,20 @@ function unpackArrays(bytes: Uint8Array, p: number, path: string): ModelArrays {
   return { idf, projection };
 }
 
-async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
+/** All of it under a temporary name, synced, then renamed; a full disk leaves nothing behind. */
+export async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
   const temporary = `${path}.${process.pid}.tmp`;
-  const file = await open(temporary, 'w');
   try {
-    await file.writeFile(bytes);
-    await file.sync();
-  } finally {
-    await file.close();
+    const file = await open(temporary, 'w');
+    try {
+      await file.writeFile(bytes);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
   }
-  await rename(temporary, path);
 }

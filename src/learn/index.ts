@@ -1,4 +1,5 @@
 /** Learning: outcomes in, a model that routes out. */
+export { type FactorArrays, Factorisation, type FactoriseOptions, factorise, type History } from './factorise.js';
 export { checkFile, checkFolder } from './folder.js';
 export { learn } from './input.js';
 export { type LogLine, logLines, type ReadOptions, readInteractions, tableOf } from './interactions.js';
@@ -6,3 +7,23 @@ export type { LearnOptions } from './learn.js';
 export { readOutcomeMatrix } from './matrix.js';
 export { METRICS, type Metric } from './metrics.js';
 export { type ExpertVectors, LearnedModel, type MetricParameters, type ModelParameters } from './model.js';
+export { type CohortUser, type FittedObjective, fitObjective, type ObjectiveOptions, type Weight } from './objective.js';
+export {
+  contentment,
+  type InteractionFileOptions,
+  isInteractionFile,
+  type Preference,
+  type PreferenceTable,
+  preferenceTable,
+  readInteractionFile,
+  readPreferences,
+  writeInteractionFile,
+} from './preferences.js';
+export {
+  type Answer,
+  interactionsOf,
+  readTranscripts,
+  type Transcript,
+  type TranscriptMessage,
+  type TranscriptOptions,
+} from './transcripts.js';

@@ -11,7 +11,7 @@ import { PointsmanError } from '../errors.js';
 import { run } from '../native.js';
 import type { MetricName, Objective, TaskOptions } from '../types.js';
 import { type Factors, learnAddon } from './addon.js';
-import { type ReadOut, readOut } from './calibration.js';
+import { type ReadOut, readOut, readOutInterval } from './calibration.js';
 import { openFolder, saveFolder } from './files.js';
 import type { Corpus, Work } from './learn.js';
 import { METRICS } from './metrics.js';
@@ -138,6 +138,15 @@ export class LearnedModel {
     if (!found) throw new PointsmanError('BAD_OBJECTIVE', `the model has no metric '${metric}', only ${this.metrics.join(', ')}`);
     const component = psi[this.dimensionNames.length - this.metrics.length + r] as number;
     return readOut(METRICS[metric], found.readOut, advantage + found.expected + component);
+  }
+
+  /** The 95% interval of `readOut`, from what the read-out itself is unsure of (calibration.ts). */
+  readOutInterval(metric: MetricName, psi: Float32Array, advantage: number): { low: number; high: number } {
+    const r = this.metrics.indexOf(metric);
+    const found = this.parameters.metrics[r];
+    if (!found) throw new PointsmanError('BAD_OBJECTIVE', `the model has no metric '${metric}', only ${this.metrics.join(', ')}`);
+    const component = psi[this.dimensionNames.length - this.metrics.length + r] as number;
+    return readOutInterval(METRICS[metric], found.readOut, advantage + found.expected + component);
   }
 }
 

@@ -1,0 +1,154 @@
+/**
+ * A factorisation's folder:
+ *
+ *   factors.json       version of the format, settings, counts, and names and checksums of the other files
+ *   users-….f32, experts-….f32, gram-….f32    float32, little-endian, row-major
+ *   users-….names, experts-….names            the ids: JSON, one a line
+ *
+ * The others are named after their content, and factors.json comes last: a folder is the old one or the new one.
+ */
+import { open, readFile, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { PointsmanError } from '../errors.js';
+import type { TaskOptions } from '../types.js';
+import { learnAddon } from './addon.js';
+import type { FactorArrays } from './factorise.js';
+import type { FactorSettings } from './factors-addon.js';
+import { writeDurably } from './files.js';
+import { checkPath, makeFolder } from './folder.js';
+import { fileError } from './interactions.js';
+
+const FORMAT = 'pointsman factors 1';
+const PIECE = 2 ** 28; // one read of the system ends at 2^31
+
+interface Part {
+  name: string;
+  bytes: number;
+  checksum: string;
+}
+
+interface FactorsFile {
+  format: string;
+  settings: FactorSettings;
+  users: number;
+  experts: number;
+  interactions: number;
+  files: { [part: string]: Part };
+}
+
+export async function saveFactors(folder: string, arrays: FactorArrays, { signal }: TaskOptions): Promise<void> {
+  checkPath(folder, 'folder');
+  const { settings, users, experts, userVectors, expertVectors, gram, interactions } = arrays;
+  const names = (ids: readonly string[]) => Buffer.from(ids.map((id) => JSON.stringify(id)).join('\n'));
+  const parts = {
+    'users.f32': bytesOf(userVectors),
+    'experts.f32': bytesOf(expertVectors),
+    'gram.f32': bytesOf(gram),
+    'users.names': names(users),
+    'experts.names': names(experts),
+  };
+  try {
+    await makeFolder(folder);
+    const before = await readHead(folder).catch(() => undefined);
+    const files: { [part: string]: Part } = {};
+    for (const [part, bytes] of Object.entries(parts)) {
+      if (signal?.aborted) throw new PointsmanError('ABORTED', 'saving the factors was aborted', { cause: signal.reason });
+      const checksum = learnAddon().checksum(bytes);
+      const name = part.replace('.', `-${checksum}.`);
+      files[part] = { name, bytes: bytes.byteLength, checksum };
+      await writeDurably(join(folder, name), bytes);
+    }
+    const body: FactorsFile = { format: FORMAT, settings, users: users.length, experts: experts.length, interactions, files };
+    const text = JSON.stringify({ checksum: checksumOf(body), ...body }, null, 2);
+    await writeDurably(join(folder, 'factors.json'), Buffer.from(`${text}\n`));
+    const kept = new Set(Object.values(files).map(({ name }) => name));
+    for (const { name } of Object.values(before?.files ?? {})) if (!kept.has(name)) await rm(join(folder, name), { force: true });
+  } catch (error) {
+    if (error instanceof PointsmanError) throw error;
+    throw new PointsmanError('FILE_IO', `the factors could not be written to ${folder}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+export async function openFactors(folder: string, { signal }: TaskOptions): Promise<FactorArrays> {
+  checkPath(folder, 'folder');
+  const { settings, users, experts, interactions, files } = await readHead(folder);
+  const part = async (name: string) => {
+    if (signal?.aborted) throw new PointsmanError('ABORTED', 'opening the factors was aborted', { cause: signal.reason });
+    const wanted = files[name];
+    const path = join(folder, wanted?.name ?? name);
+    const bytes = await readAll(path);
+    if (bytes.byteLength !== wanted?.bytes || learnAddon().checksum(bytes) !== wanted.checksum)
+      throw new PointsmanError('FILE_CORRUPT', `${path} is truncated or was altered`);
+    return bytes;
+  };
+  const vectors = async (name: string, rows: number) => {
+    const bytes = await part(name);
+    if (bytes.byteLength !== rows * settings.factors * 4)
+      throw new PointsmanError('FILE_CORRUPT', `${folder}: ${name} does not fit factors.json`);
+    return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
+  };
+  const names = async (name: string, count: number) => {
+    const ids = Buffer.from(await part(name))
+      .toString('utf8')
+      .split('\n')
+      .map((line) => JSON.parse(line) as string);
+    if (ids.length !== count) throw new PointsmanError('FILE_CORRUPT', `${folder}: ${name} does not fit factors.json`);
+    return ids;
+  };
+  return {
+    settings,
+    users: await names('users.names', users),
+    experts: await names('experts.names', experts),
+    userVectors: await vectors('users.f32', users),
+    expertVectors: await vectors('experts.f32', experts),
+    gram: await vectors('gram.f32', settings.factors),
+    interactions,
+  };
+}
+
+async function readHead(folder: string): Promise<FactorsFile> {
+  const path = join(folder, 'factors.json');
+  const content = await readFile(path, 'utf8').catch((error: unknown) => {
+    throw fileError(error, path);
+  });
+  let parsed: (FactorsFile & { checksum: unknown }) | null;
+  try {
+    parsed = JSON.parse(content);
+  } catch (cause) {
+    throw new PointsmanError('FILE_CORRUPT', `${path} is truncated or was altered: ${(cause as Error).message}`, { cause });
+  }
+  if (parsed === null || typeof parsed !== 'object') throw new PointsmanError('FILE_CORRUPT', `${path} was altered`);
+  const { checksum, ...body } = parsed;
+  if (body.format !== FORMAT) throw new PointsmanError('FILE_VERSION', `${path} is not of the format '${FORMAT}'`);
+  if (checksum !== checksumOf(body)) throw new PointsmanError('FILE_CORRUPT', `${path} was altered`);
+  return body;
+}
+
+function checksumOf(body: object): string {
+  return learnAddon().checksum(Buffer.from(JSON.stringify(body)));
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
+}
+
+/** A whole file, also one past 2 GiB, in memory that float32 may lie in. */
+async function readAll(path: string): Promise<Uint8Array> {
+  try {
+    const { size } = await stat(path);
+    const bytes = new Uint8Array(size);
+    const file = await open(path);
+    try {
+      for (let at = 0; at < size; ) {
+        const { bytesRead } = await file.read(bytes, at, Math.min(PIECE, size - at), at);
+        if (bytesRead === 0) break; // it has become shorter: the checksum will not fit
+        at += bytesRead;
+      }
+    } finally {
+      await file.close();
+    }
+    return bytes;
+  } catch (error) {
+    throw fileError(error, path);
+  }
+}

@@ -1,0 +1,208 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { rankingResult } from '../src/evaluate/index.js';
+import {
+  Factorisation,
+  factorise,
+  preferenceTable,
+  readInteractionFile,
+  readPreferences,
+  writeInteractionFile,
+} from '../src/learn/index.js';
+import { Random } from '../src/random.js';
+import { cli } from './terminal.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'pointsman-factors-'));
+const file = (name: string) => join(folder, name);
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** Synthetic: users of two tastes, each of whom has met half of the experts of their own. */
+function tastes(users: number, seed = 1) {
+  const random = new Random(seed);
+  return Array.from({ length: users }, (_, u) =>
+    Array.from({ length: 10 }, (_unused, e) => ({ user: `u${u}`, expert: `${u % 2 ? 'odd' : 'even'} ${e}` })).filter(
+      () => random.uniform() < 0.5,
+    ),
+  ).flat();
+}
+const code = (wanted: string) => expect.objectContaining({ code: wanted });
+
+describe('factorise', () => {
+  it('finds what users like that they have not met, for new users, too', async () => {
+    const model = await factorise(tastes(200), { factors: 2, seed: 3 });
+    const index = await model.index();
+    const best = async (vector: Float32Array) => (await index.search(vector, { k: 10 })).ids(0);
+    for (const id of await best(model.userVector('u3') as Float32Array)) expect(id).toMatch(/^odd/);
+    const folded = await model.foldIn([['even 1', 'even 2'], [{ expert: 'odd 1', weight: 2 }, 'nobody'], []]);
+    for (const id of await best(folded.slice(0, 2))) expect(id).toMatch(/^even/);
+    for (const id of await best(folded.slice(2, 4))) expect(id).toMatch(/^odd/);
+    expect([...folded.slice(4)]).toEqual([0, 0]);
+    expect(model.userVector('stranger')).toBeUndefined();
+  });
+
+  it('a history folded in is the vector of the user who has it', async () => {
+    const data = tastes(50);
+    const model = await factorise(data, { factors: 5 });
+    const [vector] = [await model.foldIn([data.filter(({ user }) => user === 'u7').map(({ expert }) => expert)])];
+    expect(vector).toEqual(model.userVector('u7'));
+  });
+
+  it('saves and opens; a torn folder is refused', async () => {
+    const model = await factorise(tastes(50), { factors: 4 });
+    await model.save(file('model'));
+    await (await factorise(tastes(40, 2), { factors: 4 })).save(file('model')); // replaced, nothing of the first left
+    expect(readdirSync(file('model'))).toHaveLength(6);
+    await model.save(file('model'));
+    const opened = await Factorisation.open(file('model'));
+    expect(opened.arrays).toEqual(model.arrays);
+    const vectors = readdirSync(file('model')).find((name) => name.startsWith('users') && name.endsWith('f32')) as string;
+    truncateSync(join(file('model'), vectors), 100);
+    await expect(Factorisation.open(file('model'))).rejects.toEqual(code('FILE_CORRUPT'));
+    writeFileSync(join(file('model'), 'factors.json'), '{"format":"pointsman factors 9"}');
+    await expect(Factorisation.open(file('model'))).rejects.toEqual(code('FILE_VERSION'));
+    await expect(Factorisation.open(file('nowhere'))).rejects.toEqual(code('FILE_MISSING'));
+  });
+
+  it('an interaction file gives the same bits as memory; a run is resumed from its checkpoint', async () => {
+    const log = tastes(60).map(({ user, expert }) =>
+      JSON.stringify({ conversation: [{ role: 'user', content: 'Hi' }], user, expert, retry: false }),
+    );
+    writeFileSync(file('log.jsonl'), log.join('\n'));
+    const counts = await writeInteractionFile(file('log.jsonl'), file('log.interactions'), { memory: 1000 });
+    expect(counts).toMatchObject({ users: 60, experts: 20, interactions: log.length, weighted: false });
+    expect((await readInteractionFile(file('log.interactions'))).userNames).toHaveLength(60);
+    const whole = await factorise(await readPreferences(file('log.jsonl')), { factors: 4, sweeps: 4 });
+    const checkpoint = file('run.checkpoint');
+    await factorise(file('log.interactions'), { factors: 4, sweeps: 2, checkpoint });
+    const resumed = await factorise(file('log.interactions'), { factors: 4, sweeps: 4, checkpoint, resume: true });
+    expect(resumed.sweeps).toBe(2);
+    expect(resumed.arrays).toEqual(whole.arrays);
+    await expect(factorise(tastes(60), { factors: 4, sweeps: 4, checkpoint, resume: true })).rejects.toEqual(code('BAD_ARGUMENT'));
+    truncateSync(checkpoint, 4100);
+    await expect(factorise(file('log.interactions'), { factors: 4, checkpoint, resume: true })).rejects.toEqual(code('FILE_CORRUPT'));
+    truncateSync(file('log.interactions'), 5000);
+    await expect(factorise(file('log.interactions'))).rejects.toEqual(code('FILE_CORRUPT'));
+  });
+
+  it.each<[object, string]>([
+    [{ factors: 0 }, 'BAD_ARGUMENT'],
+    [{ factors: 2000 }, 'BAD_ARGUMENT'],
+    [{ penalty: Number.NaN }, 'BAD_ARGUMENT'],
+    [{ penalty: 0 }, 'BAD_ARGUMENT'],
+    [{ resume: true }, 'BAD_ARGUMENT'],
+    [{ facors: 3 }, 'BAD_ARGUMENT'],
+    [{ checkpoint: file('no/such/folder') }, 'FILE_IO'],
+    [{ signal: AbortSignal.abort() }, 'ABORTED'],
+  ])('refuses %j', async (options, wanted) => {
+    await expect(factorise(tastes(20), options)).rejects.toEqual(code(wanted));
+  });
+
+  it('refuses what is no preference, past the wall of types, too', async () => {
+    await expect(factorise([])).rejects.toEqual(code('NOT_ENOUGH_DATA'));
+    await expect(factorise([{ user: 'a' } as never])).rejects.toEqual(code('BAD_DATA'));
+    await expect(factorise([{ user: 'a', expert: 'b', weight: Number.NaN }])).rejects.toEqual(code('BAD_DATA'));
+    await expect(factorise(5 as never)).rejects.toEqual(code('BAD_ARGUMENT'));
+    const table = preferenceTable(tastes(5));
+    await expect(factorise({ ...table, expert: table.expert.map(() => 999) })).rejects.toEqual(code('WRONG_SHAPE'));
+    await expect(factorise({ ...table, user: table.user.slice(1) })).rejects.toEqual(code('WRONG_SHAPE'));
+    await expect(factorise({ ...table, weight: table.user as never })).rejects.toEqual(code('BAD_ARGUMENT'));
+    await expect(factorise(file('none.interactions'))).rejects.toEqual(code('FILE_IO'));
+    const model = await factorise(table, { factors: 2 });
+    await expect(model.foldIn([[{ expert: 'odd 1', weight: -1 }]])).rejects.toEqual(code('BAD_ARGUMENT'));
+    await expect(model.foldIn(['odd 1'] as never)).rejects.toEqual(code('BAD_ARGUMENT'));
+  });
+});
+
+describe('ranking', () => {
+  it('hit rate and NDCG by their formulas; ties count against', () => {
+    const cases = [0, 1].map((user) => ({ user, items: Uint32Array.from([0, 1, 2]) }));
+    const score = (user: number) => (user === 0 ? [3, 2, 1] : [2, 2, 1]);
+    const { hitRate, ndcg } = rankingResult(cases, [score], { cutoff: 2, replicates: 50 });
+    expect(hitRate.mean).toBe(1);
+    expect(ndcg.mean).toBeCloseTo((1 + 1 / Math.log2(3)) / 2);
+    expect(rankingResult(cases, [score], { cutoff: 1 }).hitRate.mean).toBe(0.5);
+    expect(() => rankingResult(cases, [() => [1, Number.NaN, 0]])).toThrow(code('NOT_FINITE'));
+    expect(() => rankingResult(cases, [() => [1]])).toThrow(code('NOT_FINITE'));
+    expect(() => rankingResult([], [score])).toThrow(code('NOT_ENOUGH_DATA'));
+  });
+});
+
+describe('the command line', () => {
+  it('factorises numbers, by way of a file, and evaluates', async () => {
+    const random = new Random(4);
+    const users = Array.from({ length: 60 }, (_, u) => random.shuffle(Array.from({ length: 12 }, (_unused, i) => 2 * i + (u % 2))));
+    writeFileSync(file('train.txt'), users.map((items, u) => [u, ...items.slice(0, 6)].join(' ')).join('\n'));
+    writeFileSync(
+      file('test.txt'),
+      users.map((items, u) => [u, items[6], ...Array.from({ length: 12 }, (_, i) => 2 * i + ((u + 1) % 2))].join(' ')).join('\n'),
+    );
+    const evaluated = await cli([
+      'evaluate',
+      '--data',
+      folder,
+      '--protocol',
+      'leave-one-out',
+      '--factors',
+      '2',
+      '--penalty',
+      '0.01,0.1',
+      '--seeds',
+      '2',
+      '--json',
+    ]);
+    expect(evaluated.code).toBe(0);
+    expect(evaluated.json().validation).toHaveLength(2);
+    expect(evaluated.json().factors.ndcg.mean).toBeGreaterThan(0.9);
+    expect(evaluated.json().factors.ndcg.mean).toBeGreaterThan(evaluated.json().popularity.ndcg.mean + 0.2);
+    expect((await cli(['factorise', '--data', file('train.txt'), '--to-file', file('t.interactions'), '--json'])).json()).toMatchObject({
+      interactions: 360,
+    });
+    const run = [
+      'factorise',
+      '--data',
+      file('t.interactions'),
+      '--out',
+      file('cli-model'),
+      '--factors',
+      '2',
+      '--checkpoint',
+      file('cli.checkpoint'),
+    ];
+    expect((await cli([...run, '--json'])).json()).toMatchObject({ users: 60, sweeps: 8 });
+    expect((await cli([...run, '--sweeps', '9', '--resume'])).out).toMatch(/1 sweep in/);
+    expect((await cli(['factorise', '--data', file('train.txt')])).code).toBe(2);
+    expect((await cli(['factorise', '--help'])).out).toContain('Example:');
+  });
+
+  it('turns transcripts into a log, and finds an objective', async () => {
+    const line = {
+      ended: true,
+      messages: [
+        { role: 'user', content: 'Hi' },
+        { role: 'assistant', content: 'Hello', expert: 'a', rating: 4 },
+      ],
+    };
+    writeFileSync(file('transcripts.jsonl'), JSON.stringify(line));
+    const imported = await cli(['import', '--data', file('transcripts.jsonl'), '--transcripts', '--out', file('from.jsonl'), '--json']);
+    expect(imported.json()).toMatchObject({ transcripts: 1, records: 1 });
+    expect(JSON.parse(readFileSync(file('from.jsonl'), 'utf8'))).toEqual({
+      conversation: [{ role: 'user', content: 'Hi' }],
+      expert: 'a',
+      retry: false,
+      rating: 4,
+      length: 0,
+    });
+    const cohort = Array.from({ length: 400 }, (_, u) =>
+      JSON.stringify({ user: `u${u}`, metrics: { retry: (u % 10) / 10, rating: 1 + (u % 7) / 2 }, outcome: Number(u % 10 < 3 + (u % 3)) }),
+    );
+    writeFileSync(file('cohort.jsonl'), cohort.join('\n'));
+    const found = (await cli(['objective', '--data', file('cohort.jsonl'), '--replicates', '50', '--json'])).json();
+    expect(found.certain.retry).toBeLessThan(0);
+    expect(found.certain.rating).toBeUndefined();
+    expect((await cli(['objective', '--data', file('cohort.jsonl'), '--replicates', '50'])).out).toMatch(/--objective retry=-/);
+    writeFileSync(file('cohort.jsonl'), '{"user"');
+    expect((await cli(['objective', '--data', file('cohort.jsonl')])).err).toMatch(/line 1: not JSON.*BAD_DATA/);
+  });
+});
