@@ -1,5 +1,13 @@
 /** pointsman: learns from outcomes which expert should answer a conversation, and finds it exactly and fast. */
-export { type Encoder, HashingEncoder, type HashingEncoderOptions } from './encode/index.js';
+export {
+  type Encoder,
+  EndpointEncoder,
+  type EndpointEncoderOptions,
+  HashingEncoder,
+  type HashingEncoderOptions,
+  OnnxEncoder,
+  type OnnxEncoderOptions,
+} from './encode/index.js';
 export {
   type BackendName,
   ExpertIndex,
