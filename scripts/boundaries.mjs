@@ -19,7 +19,7 @@ const TYPESCRIPT = {
   remote: [...FOR_ALL],
   encode: [...FOR_ALL, 'remote'],
   learn: [...FOR_ALL, 'engine', 'encode'],
-  judge: [...FOR_ALL, 'remote'],
+  judge: [...FOR_ALL, 'remote', 'learn'],
   evaluate: [...FOR_ALL],
   route: [...FOR_ALL],
   store: [...FOR_ALL],

@@ -36,7 +36,31 @@ export {
   type ValueEstimate,
   type WeighedLog,
 } from './evaluate/index.js';
-export { type ExpertVectors, LearnedModel, type LearnOptions, learn, readInteractions, readOutcomeMatrix, tableOf } from './learn/index.js';
+export {
+  type Agreement,
+  type Bill,
+  type Dimension,
+  type ExpertResponse,
+  type Judged,
+  type JudgeOptions,
+  judge,
+  judgeBill,
+  type Prices,
+  type PromptTemplate,
+  type Rubric,
+  readResponses,
+} from './judge/index.js';
+export {
+  type ExpertVectors,
+  LearnedModel,
+  type LearnOptions,
+  learn,
+  readInteractions,
+  readOutcomeMatrix,
+  readScoreTable,
+  tableOf,
+  writeScoreTable,
+} from './learn/index.js';
 export {
   type Candidate,
   DEFAULT_OBJECTIVE,
@@ -51,4 +75,14 @@ export {
   type RouterParts,
   type Scorer,
 } from './route/index.js';
-export type { Conversation, Interaction, Message, MetricName, Objective, OutcomeTable, ProgressListener, TaskOptions } from './types.js';
+export type {
+  Conversation,
+  Interaction,
+  Message,
+  MetricName,
+  Objective,
+  OutcomeTable,
+  ProgressListener,
+  ScoreTable,
+  TaskOptions,
+} from './types.js';

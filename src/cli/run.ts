@@ -11,11 +11,12 @@ import { doctor } from './doctor.js';
 import { evaluate } from './evaluate.js';
 import { importData } from './import.js';
 import { indexVectors } from './index-vectors.js';
+import { judgeResponses } from './judge.js';
 import { learnModel } from './learn.js';
 import { progressLine } from './progress.js';
 import { routeConversations } from './route.js';
 
-const COMMANDS: readonly Command[] = [importData, learnModel, routeConversations, evaluate, indexVectors, doctor];
+const COMMANDS: readonly Command[] = [importData, learnModel, routeConversations, evaluate, indexVectors, judgeResponses, doctor];
 
 const COMMON: { readonly [name: string]: Option } = {
   json: { type: 'boolean', help: 'print JSON' },
@@ -59,7 +60,11 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
     }
     const progress = values.progress || (stderr.isTTY && !values.json) ? progressLine(stderr) : undefined;
     try {
-      const outcome = await command.run(values, positionals, { signal, onProgress: progress?.listener, stdin });
+      const notice = (line: string) => {
+        progress?.clear();
+        stderr.write(`${line}\n`);
+      };
+      const outcome = await command.run(values, positionals, { signal, onProgress: progress?.listener, stdin, notice });
       progress?.clear();
       stdout.write(values.json ? `${JSON.stringify(outcome.json, null, 2)}\n` : `${outcome.text}\n`);
       return outcome.failed ? 1 : 0;

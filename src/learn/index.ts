@@ -6,3 +6,4 @@ export type { LearnOptions } from './learn.js';
 export { readOutcomeMatrix } from './matrix.js';
 export { METRICS, type Metric } from './metrics.js';
 export { type ExpertVectors, LearnedModel, type MetricParameters, type ModelParameters } from './model.js';
+export { readScoreTable, writeScoreTable } from './score-table.js';
