@@ -1,6 +1,7 @@
 // npm run bench -- <benchmark> [options]: each benchmark prints a table and writes JSON.
 const BENCHMARKS = {
   search: 'exact search against peers, over batch sizes',
+  encode: 'encoders by length of the conversation, beside the search that follows',
   micro: 'small calls from JavaScript (benchmark.js): searchSync, search, has, filter',
 };
 

@@ -117,6 +117,7 @@ export class EndpointEncoder implements Encoder {
         batch: (missing) => this.#batches(missing, texts),
         onAnswer: (place, value) => {
           const vector = floatsOf(value as string);
+          this.#dimensions ??= vector.length;
           if (vector.length !== this.#dimensions) {
             throw new PointsmanError(
               'BAD_RESPONSE',
