@@ -127,8 +127,8 @@ describe.skipIf(!here)('OnnxEncoder', () => {
     const before = process.memoryUsage().rss;
     const started = performance.now();
     const vectors = await encoder.encode([long, one]);
-    expect(performance.now() - started).toBeLessThan(2000);
-    expect(process.memoryUsage().rss - before).toBeLessThan(150 * 2 ** 20);
+    expect(performance.now() - started).toBeLessThan(10_000);
+    expect(process.memoryUsage().rss - before).toBeLessThan(400 * 2 ** 20);
     const cut = await encoder.encode([long.slice(-80), [{ role: 'user', content: one[1]?.content.slice(-4000) as string }]]);
     expect(furthest(vectors, cut)).toBeLessThan(1e-6);
     const other = await encoder.encode([[...long.slice(0, -1), { role: 'user', content: 'something else' }]]);
@@ -174,7 +174,7 @@ describe.skipIf(!here)('OnnxEncoder', () => {
     setTimeout(() => stop.abort(), 50);
     const started = performance.now();
     await expect(running).rejects.toMatchObject({ code: 'ABORTED' });
-    expect(performance.now() - started).toBeLessThan(2000);
+    expect(performance.now() - started).toBeLessThan(10_000);
     await expect(encoder.encode([user('x')], { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'ABORTED' });
     await expect(
       open('bytePair', {}).then(() =>
