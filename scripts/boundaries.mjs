@@ -16,14 +16,16 @@ const TYPESCRIPT = {
   native: ['types', 'errors'],
   random: ['errors', 'native'],
   engine: [...FOR_ALL],
-  encode: [...FOR_ALL],
+  remote: [...FOR_ALL],
+  encode: [...FOR_ALL, 'remote'],
   learn: [...FOR_ALL, 'engine', 'encode'],
+  judge: [...FOR_ALL, 'remote', 'learn'],
   evaluate: [...FOR_ALL],
   route: [...FOR_ALL],
   store: [...FOR_ALL],
   serve: [...FOR_ALL, 'route', 'store'],
-  index: [...FOR_ALL, 'engine', 'encode', 'learn', 'evaluate', 'route', 'store', 'serve'],
-  cli: [...FOR_ALL, 'engine', 'encode', 'learn', 'evaluate', 'route', 'store', 'serve', 'index'],
+  index: [...FOR_ALL, 'engine', 'encode', 'learn', 'judge', 'evaluate', 'route', 'store', 'serve'],
+  cli: [...FOR_ALL, 'engine', 'encode', 'learn', 'judge', 'evaluate', 'route', 'store', 'serve', 'index'],
 };
 
 const src = join(root, 'src');

@@ -28,11 +28,15 @@ export const ERROR_CODES = {
   BAD_DATA: 'a line or cell of the input data is malformed; the message names file and line',
   BAD_OBJECTIVE: 'the objective names an unknown metric, has no finite weight, or is all zero',
   BAD_CONVERSATION: 'a conversation is not a list of { role, content } messages',
+  BAD_RESPONSE: 'an endpoint answered with something malformed: no JSON, or not what was asked for',
+  ENDPOINT_FAILED: 'an endpoint could not be reached, did not answer in time, or refused the request',
   FILE_MISSING: 'a file or folder does not exist',
   NO_CANDIDATES: 'no expert is eligible for this conversation',
   NOT_ENOUGH_DATA: 'there are too few outcomes to learn from',
+  PACKAGE_MISSING: 'an optional package is not installed; the message says which and how to install it',
   UNKNOWN_EXPERT: 'no expert has this id',
   USAGE: 'the command line has an unknown option or lacks an argument',
+  WRONG_ENCODER: 'the encoder is not the one that the model was learned with, or is missing',
 } as const;
 
 export type ErrorCode = keyof typeof ERROR_CODES;

@@ -1,5 +1,13 @@
 /** pointsman: learns from outcomes which expert should answer a conversation, and finds it exactly and fast. */
-export { type Encoder, HashingEncoder, type HashingEncoderOptions } from './encode/index.js';
+export {
+  type Encoder,
+  EndpointEncoder,
+  type EndpointEncoderOptions,
+  HashingEncoder,
+  type HashingEncoderOptions,
+  OnnxEncoder,
+  type OnnxEncoderOptions,
+} from './encode/index.js';
 export {
   type BackendName,
   ExpertIndex,
@@ -33,6 +41,20 @@ export {
   type WeighedLog,
 } from './evaluate/index.js';
 export {
+  type Agreement,
+  type Bill,
+  type Dimension,
+  type ExpertResponse,
+  type Judged,
+  type JudgeOptions,
+  judge,
+  judgeBill,
+  type Prices,
+  type PromptTemplate,
+  type Rubric,
+  readResponses,
+} from './judge/index.js';
+export {
   type Answer,
   type CohortUser,
   type ExpertVectors,
@@ -53,11 +75,13 @@ export {
   readInteractions,
   readOutcomeMatrix,
   readPreferences,
+  readScoreTable,
   readTranscripts,
   type Transcript,
   type TranscriptOptions,
   tableOf,
   writeInteractionFile,
+  writeScoreTable,
 } from './learn/index.js';
 export {
   type Candidate,
@@ -73,4 +97,14 @@ export {
   type RouterParts,
   type Scorer,
 } from './route/index.js';
-export type { Conversation, Interaction, Message, MetricName, Objective, OutcomeTable, ProgressListener, TaskOptions } from './types.js';
+export type {
+  Conversation,
+  Interaction,
+  Message,
+  MetricName,
+  Objective,
+  OutcomeTable,
+  ProgressListener,
+  ScoreTable,
+  TaskOptions,
+} from './types.js';

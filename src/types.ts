@@ -55,6 +55,14 @@ export interface OutcomeTable {
   readonly category?: readonly string[];
 }
 
+/** Scores of experts in named dimensions, such as a judge gives: content features, known before any outcome. */
+export interface ScoreTable {
+  readonly dimensions: readonly string[];
+  readonly experts: readonly string[];
+  /** experts × dimensions, row-major; NaN where missing. */
+  readonly scores: Float32Array;
+}
+
 /** Weights α over metrics. Signs are natural: `retry` is to be lowered, so its weight is negative. */
 export type Objective = { readonly [metric in MetricName]?: number };
 
@@ -70,5 +78,7 @@ export interface TaskOptions {
 /** Turns conversations into vectors of the feature space, row-major, `conversations.length × dimensions`. */
 export interface Encoder {
   readonly dimensions: number;
-  encode(conversations: readonly Conversation[], options?: { signal?: AbortSignal | undefined }): Promise<Float32Array>;
+  /** Names what the vectors depend on, such as a model and its settings: a model learned with one encoder asks for this id. */
+  readonly id?: string | undefined;
+  encode(conversations: readonly Conversation[], options?: TaskOptions): Promise<Float32Array>;
 }

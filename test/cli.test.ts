@@ -49,7 +49,7 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true }));
 
 describe('every command', () => {
-  it.each(['import', 'learn', 'route', 'evaluate', 'index', 'doctor'])('%s --help says how, with an example', async (name) => {
+  it.each(['import', 'learn', 'route', 'evaluate', 'index', 'judge', 'doctor'])('%s --help says how, with an example', async (name) => {
     const { code, out } = await cli([name, '--help']);
     expect(code).toBe(0);
     expect(out).toContain(`Usage: pointsman ${name}`);
@@ -58,7 +58,7 @@ describe('every command', () => {
   });
 
   it('names the commands, the version, and what is wrong', async () => {
-    expect((await cli(['--help'])).out).toMatch(/import .*\n.*learn .*\n.*route .*\n.*evaluate .*\n.*index .*\n.*doctor /);
+    expect((await cli(['--help'])).out).toMatch(/import .*\n.*learn .*\n.*route .*\n.*evaluate .*\n.*index .*\n.*judge .*\n.*doctor /);
     expect(await cli([])).toMatchObject({ code: 2 });
     expect(await cli(['--version'])).toMatchObject({ code: 0, out: '1.2.3\n' });
     expect(await cli(['rout'])).toMatchObject({

@@ -21,6 +21,8 @@ export interface Context {
   signal: AbortSignal;
   onProgress: ProgressListener | undefined;
   stdin: AsyncIterable<Buffer | string>;
+  /** Says something before the result is there, on standard error. */
+  notice(text: string): void;
 }
 
 /** What a command gives: `json` for programs, `text` for people; `failed` makes the exit code 1. */

@@ -3,6 +3,7 @@ import { plural } from '../errors.js';
 import { checkFolder, learn } from '../learn/index.js';
 import { type Command, integer, noArguments, required } from './command.js';
 import { FORMATS, readData } from './data.js';
+import { ENCODER, encoderOf } from './encoder.js';
 
 export const learnModel: Command = {
   name: 'learn',
@@ -14,6 +15,7 @@ export const learnModel: Command = {
     data: { type: 'string', value: 'PATH', help: 'the log, or the folder of a matrix' },
     out: { type: 'string', value: 'FOLDER', help: 'where the model goes' },
     seed: { type: 'string', value: 'N', help: 'seed of what is held out and of the solvers (default 0)' },
+    encoder: ENCODER,
   },
   async run(values, positionals, { signal, onProgress }) {
     noArguments(positionals);
@@ -23,7 +25,8 @@ export const learnModel: Command = {
     await checkFolder(out);
     const { outcomes } = await readData(path, { signal, onProgress });
     const started = performance.now();
-    const model = await learn(outcomes, { seed, signal, onProgress });
+    const encoder = await encoderOf(values, { signal });
+    const model = await learn(outcomes, { seed, encoder, signal, onProgress }).finally(() => encoder?.close());
     await model.save(out, { signal });
     const seconds = (performance.now() - started) / 1000;
     const summary = {

@@ -3,6 +3,7 @@ import { type Decision, Router } from '../route/index.js';
 import { type Command, idList, integer, number, objective, readText, required, resultCount, text, usage } from './command.js';
 import { ask, parseConversations, readAll } from './conversations.js';
 import { describeDecision } from './describe.js';
+import { ENCODER, encoderOf } from './encoder.js';
 
 export const routeConversations: Command = {
   name: 'route',
@@ -23,6 +24,7 @@ export const routeConversations: Command = {
     explore: { type: 'string', value: 'EPSILON', help: 'with this probability try one of the best candidates at random' },
     among: { type: 'string', value: 'N', help: 'how many of the best take part in exploring (default: k)' },
     seed: { type: 'string', value: 'N', help: 'makes exploring repeatable' },
+    encoder: ENCODER,
   },
   async run(values, positionals, { signal, stdin }) {
     const folder = required(values, 'model');
@@ -42,12 +44,17 @@ export const routeConversations: Command = {
       seed: integer(values, 'seed'),
       signal,
     };
-    const router = await Router.open(folder, { signal });
-    const conversations =
-      file === undefined
-        ? [ask(positionals[0] as string, 'the conversation')]
-        : parseConversations(file === '-' ? await readAll(stdin) : await readText(file), file === '-' ? 'standard input' : file);
-    const decisions: Decision[] = await router.route(conversations, options);
-    return { json: decisions, text: decisions.map((decision) => describeDecision(decision, router.dimensionNames)).join('\n\n') };
+    const encoder = await encoderOf(values, { signal });
+    try {
+      const router = await Router.open(folder, { encoder, signal });
+      const conversations =
+        file === undefined
+          ? [ask(positionals[0] as string, 'the conversation')]
+          : parseConversations(file === '-' ? await readAll(stdin) : await readText(file), file === '-' ? 'standard input' : file);
+      const decisions: Decision[] = await router.route(conversations, options);
+      return { json: decisions, text: decisions.map((decision) => describeDecision(decision, router.dimensionNames)).join('\n\n') };
+    } finally {
+      await encoder?.close();
+    }
   },
 };

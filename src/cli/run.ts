@@ -12,6 +12,7 @@ import { evaluate } from './evaluate.js';
 import { factoriseHistories } from './factorise.js';
 import { importData } from './import.js';
 import { indexVectors } from './index-vectors.js';
+import { judgeResponses } from './judge.js';
 import { learnModel } from './learn.js';
 import { findObjective } from './objective.js';
 import { progressLine } from './progress.js';
@@ -23,9 +24,10 @@ const COMMANDS: readonly Command[] = [
   routeConversations,
   evaluate,
   indexVectors,
-  doctor,
+  judgeResponses,
   factoriseHistories,
   findObjective,
+  doctor,
 ];
 
 const COMMON: { readonly [name: string]: Option } = {
@@ -70,7 +72,11 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
     }
     const progress = values.progress || (stderr.isTTY && !values.json) ? progressLine(stderr) : undefined;
     try {
-      const outcome = await command.run(values, positionals, { signal, onProgress: progress?.listener, stdin });
+      const notice = (line: string) => {
+        progress?.clear();
+        stderr.write(`${line}\n`);
+      };
+      const outcome = await command.run(values, positionals, { signal, onProgress: progress?.listener, stdin, notice });
       progress?.clear();
       stdout.write(values.json ? `${JSON.stringify(outcome.json, null, 2)}\n` : `${outcome.text}\n`);
       return outcome.failed ? 1 : 0;

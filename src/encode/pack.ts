@@ -21,7 +21,7 @@ export function pack(conversations: readonly Conversation[]): PackedArguments {
   const capitals: number[] = [];
   const conversationEnds = new Uint32Array(conversations.length);
   for (const [c, conversation] of conversations.entries()) {
-    check(conversation, c);
+    checkConversation(conversation, c);
     for (const [m, { role, content }] of conversation.entries()) {
       texts.push(content.normalize('NFKC').toLowerCase());
       capitals.push(capitalsOf(content));
@@ -33,7 +33,8 @@ export function pack(conversations: readonly Conversation[]): PackedArguments {
   return [bytes, ends, conversationEnds, Float32Array.from(weights), Uint32Array.from(capitals)];
 }
 
-function check(conversation: unknown, c: number): asserts conversation is Conversation {
+/** @throws PointsmanError BAD_CONVERSATION, which counts from 1 */
+export function checkConversation(conversation: unknown, c: number): asserts conversation is Conversation {
   const bad = (what: string) => new PointsmanError('BAD_CONVERSATION', `conversation ${c + 1}: ${what}`);
   if (!Array.isArray(conversation)) throw bad('expected an array of messages { role, content }');
   if (conversation.length === 0) throw bad('it has no message');

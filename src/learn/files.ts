@@ -3,7 +3,8 @@
  *
  *   model.json        version of the format, of the model, the parameters, and checksums of everything
  *   parameters-….bin  little-endian: the idf of unseen columns (float32), the number of stored columns (uint32), their
- *                   numbers (uint32 each), their idf (float32 each), their rows of the projection (p × float32 each)
+ *                   numbers (uint32 each), their idf (float32 each), their rows of the projection (p × float32 each);
+ *                   of a model on the user's encoder: its head (head.ts)
  *   experts-….index   the engine's snapshot of the experts' vectors (it carries its own checksums)
  *
  * Each file is written beside its place and renamed into it, model.json last: it names the version of the others, so a
@@ -17,8 +18,9 @@ import { PointsmanError } from '../errors.js';
 import type { TaskOptions } from '../types.js';
 import { learnAddon } from './addon.js';
 import { checkPath, makeFolder } from './folder.js';
+import { type HeadArrays, packHead, unpackHead } from './head.js';
 import { fileError } from './interactions.js';
-import type { ModelArrays, ModelParameters } from './model.js';
+import type { ModelArrays, ModelParameters, TextArrays } from './model.js';
 
 const FORMAT = 'pointsman model 1';
 
@@ -38,7 +40,7 @@ export async function saveFolder(
   { signal }: TaskOptions,
 ): Promise<void> {
   checkPath(folder, 'folder');
-  const bytes = packArrays(arrays, parameters.dimensionNames.length);
+  const bytes = parameters.encoder ? packHead(arrays as HeadArrays) : packArrays(arrays as TextArrays, parameters.dimensionNames.length);
   // Named after the version: the files of a model that is replaced stay whole until model.json points elsewhere.
   const files = {
     parameters: { name: `parameters-${version}.bin`, bytes: bytes.byteLength, checksum: learnAddon().checksum(bytes) },
@@ -70,7 +72,8 @@ export async function openFolder(folder: string, { signal, threads }: TaskOption
   if (bytes.byteLength !== files.parameters.bytes || learnAddon().checksum(bytes) !== files.parameters.checksum) {
     throw new PointsmanError('FILE_CORRUPT', `${path} is truncated or was altered`);
   }
-  const arrays = unpackArrays(bytes, parameters.dimensionNames.length, path);
+  const p = parameters.dimensionNames.length;
+  const arrays: ModelArrays = parameters.encoder ? unpackHead(bytes, parameters.encoder.dimensions, p, path) : unpackArrays(bytes, p, path);
   const expertsPath = join(folder, files.experts.name);
   await access(expertsPath).catch((error: unknown) => {
     throw fileError(error, expertsPath);
@@ -103,7 +106,7 @@ function checksumOf(body: object): string {
 }
 
 /** Only the columns that occurred are stored: the projection of the others is zero, their idf the largest. */
-function packArrays({ idf, projection }: ModelArrays, p: number): Uint8Array {
+function packArrays({ idf, projection }: TextArrays, p: number): Uint8Array {
   const unseen = idf.reduce((largest, value) => Math.max(largest, value), 0);
   const stored: number[] = [];
   for (let c = 0; c < idf.length; c++) {
@@ -120,7 +123,7 @@ function packArrays({ idf, projection }: ModelArrays, p: number): Uint8Array {
   return new Uint8Array(out.buffer);
 }
 
-function unpackArrays(bytes: Uint8Array, p: number, path: string): ModelArrays {
+function unpackArrays(bytes: Uint8Array, p: number, path: string): TextArrays {
   const corrupt = () => new PointsmanError('FILE_CORRUPT', `${path} does not fit its model.json`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (bytes.byteLength < 8) throw corrupt();

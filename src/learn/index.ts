@@ -27,3 +27,4 @@ export {
   type TranscriptMessage,
   type TranscriptOptions,
 } from './transcripts.js';
+export { readScoreTable, writeScoreTable } from './score-table.js';

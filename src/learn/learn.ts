@@ -12,9 +12,10 @@ import { textAddon } from '../encode/addon.js';
 import { pack } from '../encode/pack.js';
 import { PointsmanError } from '../errors.js';
 import { native, run } from '../native.js';
-import type { OutcomeTable, TaskOptions } from '../types.js';
+import type { Encoder, OutcomeTable, TaskOptions } from '../types.js';
 import { learnAddon } from './addon.js';
 import { fitReadOut } from './calibration.js';
+import { checkEncoder, encodeWith, rowsOf } from './head.js';
 import { fitJointly } from './joint.js';
 import { assemble, type LearnedModel } from './model.js';
 import { foldsOf, type MetricObservations, observationsOf } from './observations.js';
@@ -28,6 +29,11 @@ export interface LearnOptions extends TaskOptions {
   threads?: number | undefined;
   /** Ranks to choose from, besides biases alone. Default: full where outputs (metrics × experts) are few, else 4 and 8. */
   ranks?: readonly number[] | undefined;
+  /**
+   * Reads the conversations in place of the built-in encoder, such as an OnnxEncoder or an EndpointEncoder. The model is then
+   * opened with the same one.
+   */
+  encoder?: Encoder | undefined;
 }
 
 const FOLDS = 5;
@@ -48,7 +54,8 @@ export async function learn(table: OutcomeTable, options: LearnOptions = {}): Pr
   const work: Work = { seed, threads, tasks: { signal, onProgress } };
   const used = observedPart(table);
   const metrics = observationsOf(used);
-  const corpus = await analyse(used, work);
+  if (options.encoder !== undefined) checkEncoder(options.encoder);
+  const corpus = await analyse(used, options.encoder, work);
   const fold = foldsOf(used, FOLDS, seed);
 
   const biasPriors = metrics.map((observations) => biasPrior(observations, used.experts.length));
@@ -82,6 +89,8 @@ export interface Work {
 export interface Corpus {
   rows: { starts: Uint32Array; columns: Uint32Array; values: Float32Array };
   idf: Float32Array;
+  /** Where the user's encoder gave the features: `values` of the rows are (vector − centre) · scale. */
+  encoded: { encoder: Encoder; centre: Float32Array; scale: number } | undefined;
   dimensions: number;
   /** U, conversations × dimensions */
   vectors: Float32Array;
@@ -91,12 +100,24 @@ export interface Corpus {
   coordinates: Float32Array;
 }
 
-async function analyse(table: OutcomeTable, { seed, threads, tasks }: Work): Promise<Corpus> {
-  const packed = pack(table.conversations);
+/** Features of the conversations, of their text or by the user's encoder. */
+async function featuresOf(table: OutcomeTable, encoder: Encoder | undefined, { threads, tasks }: Work) {
   const addon = textAddon();
+  if (encoder) {
+    const vectors = await encodeWith(encoder, table.conversations, tasks);
+    const { rows, ...encoded } = rowsOf(vectors, encoder.dimensions, addon.textColumns());
+    return { rows, idf: new Float32Array(0), encoded: { encoder, ...encoded } };
+  }
+  const packed = pack(table.conversations);
   const counts = await run((listener) => addon.textFeatures(...packed, new Float32Array(0), threads, listener), 'count n-grams', tasks);
   const idf = addon.inverseFrequencies(counts.columns, table.conversations.length);
   const rows = await run((listener) => addon.textFeatures(...packed, idf, threads, listener), 'weigh n-grams', tasks);
+  return { rows, idf, encoded: undefined };
+}
+
+async function analyse(table: OutcomeTable, encoder: Encoder | undefined, work: Work): Promise<Corpus> {
+  const { seed, threads, tasks } = work;
+  const { rows, idf, encoded } = await featuresOf(table, encoder, work);
   const basis = await run(
     (listener) => learnAddon().spectralBasis(rows, SPECTRAL_DIMENSIONS, seed, threads, listener),
     'spectral basis',
@@ -105,7 +126,7 @@ async function analyse(table: OutcomeTable, { seed, threads, tasks }: Work): Pro
   const { dimensions, vectors, eigenvalues } = basis;
   const coordinates = new Float32Array(vectors.length);
   for (let i = 0; i < vectors.length; i++) coordinates[i] = (vectors[i] as number) * (eigenvalues[i % dimensions] as number);
-  return { rows, idf, dimensions, vectors, eigenvalues, coordinates };
+  return { rows, idf, encoded, dimensions, vectors, eigenvalues, coordinates };
 }
 
 function ranksOf(outputs: number, dimensions: number, asked: readonly number[] | undefined): number[] {

@@ -9,10 +9,11 @@ import { HashingEncoder } from '../encode/index.js';
 import { ExpertIndex } from '../engine/index.js';
 import { PointsmanError } from '../errors.js';
 import { run } from '../native.js';
-import type { MetricName, Objective, TaskOptions } from '../types.js';
+import type { Encoder, MetricName, Objective, TaskOptions } from '../types.js';
 import { type Factors, learnAddon } from './addon.js';
 import { type ReadOut, readOut, readOutInterval } from './calibration.js';
 import { openFolder, saveFolder } from './files.js';
+import { type EncoderNeeded, type HeadArrays, HeadEncoder } from './head.js';
 import type { Corpus, Work } from './learn.js';
 import { METRICS } from './metrics.js';
 import type { MetricObservations } from './observations.js';
@@ -34,12 +35,16 @@ export interface ModelParameters {
   /** Names of the dimensions of ψ. */
   dimensionNames: string[];
   metrics: MetricParameters[];
+  /** Of a model that was learned with an encoder of the user's: what it must be opened with. */
+  encoder?: EncoderNeeded;
   /** What was chosen on held-out data, and from how much. */
   chosen: { rank: number; penalty: number; outcomes: number; conversations: number; experts: number };
 }
 
-/** The numbers of a model that only machines read. */
-export interface ModelArrays {
+/** The numbers of a model that only machines read: of the built-in encoder, or of a head on the user's. */
+export type ModelArrays = TextArrays | HeadArrays;
+
+export interface TextArrays {
   /** One a column of the text features. */
   idf: Float32Array;
   /** columns × p */
@@ -55,7 +60,7 @@ export interface ExpertVectors {
 
 export class LearnedModel {
   readonly parameters: ModelParameters;
-  readonly encoder: HashingEncoder;
+  readonly encoder: Encoder;
   /** Names this state of the model: the same learning gives the same version. */
   readonly version: string;
   readonly metrics: readonly MetricName[];
@@ -64,23 +69,35 @@ export class LearnedModel {
   readonly #experts: ExpertVectors | ExpertIndex;
 
   /** @internal */
-  constructor(parameters: ModelParameters, arrays: ModelArrays, experts: ExpertVectors | ExpertIndex, version: string, threads?: number) {
+  constructor(
+    parameters: ModelParameters,
+    arrays: ModelArrays,
+    experts: ExpertVectors | ExpertIndex,
+    version: string,
+    { threads, encoder }: { threads?: number | undefined; encoder?: Encoder | undefined } = {},
+  ) {
     this.parameters = parameters;
     this.version = version;
     this.metrics = parameters.metrics.map(({ name }) => name);
     this.dimensionNames = parameters.dimensionNames;
     this.#arrays = arrays;
     this.#experts = experts;
-    this.encoder = new HashingEncoder({ dimensions: parameters.dimensionNames.length, ...arrays, threads });
+    this.encoder = encoderOf(parameters, arrays, threads, encoder);
     const width = this.metrics.length * (this.dimensionNames.length + 1);
     if (experts.dimensions !== width)
       throw new PointsmanError('FILE_CORRUPT', `the experts have ${experts.dimensions} dimensions, the model ${width}`);
   }
 
-  /** Opens what `save` wrote. @throws PointsmanError FILE_MISSING, FILE_CORRUPT, FILE_VERSION, FILE_IO */
-  static async open(folder: string, options: TaskOptions & { threads?: number | undefined } = {}): Promise<LearnedModel> {
+  /**
+   * Opens what `save` wrote; a model that was learned with an encoder of yours needs it again.
+   * @throws PointsmanError FILE_MISSING, FILE_CORRUPT, FILE_VERSION, FILE_IO, WRONG_ENCODER
+   */
+  static async open(
+    folder: string,
+    options: TaskOptions & { threads?: number | undefined; encoder?: Encoder | undefined } = {},
+  ): Promise<LearnedModel> {
     const { parameters, arrays, index, version } = await openFolder(folder, options);
-    return new LearnedModel(parameters, arrays, index, version, options.threads);
+    return new LearnedModel(parameters, arrays, index, version, options);
   }
 
   /** Writes the model (files.ts); replaces an earlier one in the same folder. @throws PointsmanError FILE_IO */
@@ -184,12 +201,10 @@ export async function assemble({
     for (let j = 0; j < learned; j++) readout[k * p + j] = (factors.projection[k * learned + j] as number) / (scale[j] as number);
     for (let r = 0; r < metrics.length; r++) readout[k * p + learned + r] = expected.projection[k * metrics.length + r] as number;
   }
-  const { rows, vectors, idf } = corpus;
-  const projection = await run(
-    () => learnAddon().foldProjection(rows, vectors, q, readout, p, work.threads),
-    'fold projection',
-    work.tasks,
-  );
+  const { rows, vectors, idf, encoded } = corpus;
+  const folded = await run(() => learnAddon().foldProjection(rows, vectors, q, readout, p, work.threads), 'fold projection', work.tasks);
+  const projection = encoded ? folded.slice(0, encoded.centre.length * p).map((value) => value * encoded.scale) : folded;
+  const arrays = encoded ? { centre: encoded.centre, projection } : { idf, projection };
 
   const dimensions = metrics.length * (p + 1);
   const expertRows = new Float32Array(experts.length * dimensions);
@@ -214,14 +229,33 @@ export async function assemble({
       expected: expected.bias[r] as number,
       readOut: readOuts[r] as ReadOut,
     })),
+    ...(encoded && { encoder: neededOf(encoded.encoder) }),
     chosen: { ...settings, conversations: count, experts: experts.length },
   };
   const digest = [JSON.stringify(parameters), JSON.stringify(experts)].map((text) => learnAddon().checksum(Buffer.from(text)));
-  const bytes = [projection, expertRows].map(({ buffer, byteOffset, byteLength }) =>
+  const bytes = [...(encoded ? [encoded.centre] : []), projection, expertRows].map(({ buffer, byteOffset, byteLength }) =>
     learnAddon().checksum(new Uint8Array(buffer, byteOffset, byteLength)),
   );
   const version = learnAddon().checksum(Buffer.from([...digest, ...bytes].join(' ')));
-  return new LearnedModel(parameters, { idf, projection }, { ids: [...experts], vectors: expertRows, dimensions }, version, work.threads);
+  const vectorsOfExperts = { ids: [...experts], vectors: expertRows, dimensions };
+  return new LearnedModel(parameters, arrays, vectorsOfExperts, version, { threads: work.threads, encoder: encoded?.encoder });
+}
+
+function neededOf({ dimensions, id }: Encoder): EncoderNeeded {
+  return { dimensions, ...(id !== undefined && { id }) };
+}
+
+/** @throws PointsmanError WRONG_ENCODER */
+function encoderOf(
+  { encoder: needed, dimensionNames }: ModelParameters,
+  arrays: ModelArrays,
+  threads: number | undefined,
+  given?: Encoder,
+) {
+  const dimensions = dimensionNames.length;
+  if (needed) return new HeadEncoder(given, needed, arrays as HeadArrays, dimensions);
+  if (given) throw new PointsmanError('WRONG_ENCODER', 'the model was learned with the built-in encoder and takes no other');
+  return new HashingEncoder({ dimensions, ...(arrays as TextArrays), threads });
 }
 
 /** The root of ψ_j's mean square over the training conversations: Σ_k σ_k⁴ R_kj² / n, for the coordinates are orthogonal. */

@@ -70,8 +70,14 @@ export class Router {
     return new Router({ encoder: model.encoder, scorer: await model.index(options), space: model });
   }
 
-  /** Opens the folder that a model was saved to. @throws PointsmanError BAD_ARGUMENT, FILE_MISSING, FILE_CORRUPT, FILE_VERSION, FILE_IO */
-  static async open(folder: string, options: TaskOptions & { threads?: number | undefined } = {}): Promise<Router> {
+  /**
+   * Opens the folder that a model was saved to; one that was learned with an encoder of yours needs it again.
+   * @throws PointsmanError BAD_ARGUMENT, FILE_MISSING, FILE_CORRUPT, FILE_VERSION, FILE_IO, WRONG_ENCODER
+   */
+  static async open(
+    folder: string,
+    options: TaskOptions & { threads?: number | undefined; encoder?: Encoder | undefined } = {},
+  ): Promise<Router> {
     return Router.from(await LearnedModel.open(folder, options), options);
   }
 

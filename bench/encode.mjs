@@ -1,0 +1,137 @@
+// Encoding: conversations per second, whole and for each core, by length; beside it the search that follows. The built-in
+// encoder must keep ahead of it.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { featureColumns } from '../dist/encode/index.js';
+import { ExpertIndex, HashingEncoder, OnnxEncoder } from '../dist/index.js';
+import { Random } from '../dist/random.js';
+import { transformer, vocabularySize, wordPiece } from '../test/tiny-models.mjs';
+import { makeData } from './data.mjs';
+import { provenance, short, summary, table, writeJson } from './report.mjs';
+
+const HELP = `npm run bench -- encode [options]
+
+  --words A,B,…   words of a conversation (20,200,2000)
+  --rows N        experts of the search beside it (1000000)
+  --dims N        its dimensions, and those of the built-in encoder (64)
+  --batch N       conversations, and queries, of one call (256)
+  --threads N     threads of each contender (all)
+  --seconds N     at least so long for each number (2)
+  --onnx SHAPES   tiny (the tests' model), minilm (6 layers × 384, as all-MiniLM-L6-v2 has, random weights) (tiny,minilm)
+  --json FILE     where the report goes (bench/results/local/encode.json)
+
+Example: npm run bench -- encode --rows 100000 --words 20,200`;
+
+const SHAPES = {
+  tiny: { hidden: 32, heads: 4, layers: 2, positions: 512 },
+  minilm: { hidden: 384, heads: 12, layers: 6, positions: 512 },
+};
+
+export async function main(args) {
+  const { values } = parseArgs({
+    args,
+    options: {
+      words: { type: 'string', default: '20,200,2000' },
+      rows: { type: 'string', default: '1000000' },
+      dims: { type: 'string', default: '64' },
+      batch: { type: 'string', default: '256' },
+      threads: { type: 'string', default: String(availableParallelism()) },
+      seconds: { type: 'string', default: '2' },
+      onnx: { type: 'string', default: 'tiny,minilm' },
+      json: { type: 'string', default: 'bench/results/local/encode.json' },
+      help: { type: 'boolean' },
+    },
+  });
+  if (values.help) return console.log(HELP);
+  const [rows, dimensions, batch, threads, seconds] = ['rows', 'dims', 'batch', 'threads', 'seconds'].map((name) => Number(values[name]));
+  const lengths = values.words.split(',').map(Number);
+  const folder = mkdtempSync(join(tmpdir(), 'pointsman-bench-'));
+  const results = [];
+  try {
+    for (const { name, encoder } of await encoders({ dimensions, threads, folder, shapes: values.onnx.split(',').filter(Boolean) })) {
+      for (const words of lengths) {
+        const conversations = makeConversations(batch, words);
+        const perSecond = await rate(() => encoder.encode(conversations), batch, seconds);
+        results.push({ name, words, batch, perSecond, perSecondAndCore: perSecond.median / threads });
+      }
+      await encoder.close?.();
+    }
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+  const search = await searchRate({ rows, dimensions, batch, threads, seconds });
+
+  const report = { benchmark: 'encode', ...provenance(), threads, rows, dimensions, batch, results, search };
+  writeJson(values.json, report);
+  const names = [...new Set(results.map(({ name }) => name))];
+  const of = (name, words) => results.find((each) => each.name === name && each.words === words);
+  const line = (name, value) => [name, ...lengths.map((words) => short(value(of(name, words))))];
+  console.log(`Conversations per second, ${threads} threads, batch ${batch}; medians; commit ${report.commit}.\n`);
+  console.log(
+    table(
+      ['encoder', ...lengths.map((words) => `${words} words`)],
+      names.flatMap((name) => [
+        line(name, ({ perSecond }) => perSecond.median),
+        [`${name}, a core`, ...line(name, (each) => each.perSecondAndCore).slice(1)],
+      ]),
+    ),
+  );
+  console.log(
+    `\nSearch, k = 10, of ${rows.toLocaleString('en')} × ${dimensions} (iid): ${short(search.perSecond.median)} queries per second in batches of ${batch}.`,
+  );
+}
+
+async function encoders({ dimensions, threads, folder, shapes }) {
+  const columns = featureColumns();
+  const random = new Random(1);
+  const projection = Float32Array.from({ length: columns * dimensions }, () => random.uniform() - 0.5);
+  const builtIn = new HashingEncoder({ dimensions, idf: new Float32Array(columns).fill(1), projection, threads });
+  const list = [{ name: `built-in, ${dimensions} dimensions`, encoder: builtIn }];
+  const tokenizer = wordPiece();
+  const tokenizerPath = join(folder, 'tokenizer.json');
+  writeFileSync(tokenizerPath, JSON.stringify(tokenizer));
+  for (const shape of shapes) {
+    if (!SHAPES[shape]) throw new Error(`--onnx: there is no shape ${shape}, only ${Object.keys(SHAPES).join(', ')}`);
+    const model = join(folder, `${shape}.onnx`);
+    writeFileSync(model, transformer({ vocabulary: vocabularySize(tokenizer), ...SHAPES[shape] }));
+    const what = shape === 'tiny' ? "ONNX, the tests' small model" : 'ONNX, shape of MiniLM-L6, random weights';
+    list.push({ name: what, encoder: await OnnxEncoder.open({ model, tokenizer: tokenizerPath, threads }) });
+  }
+  return list;
+}
+
+/** Synthetic: words of Zipf's frequencies, from a vocabulary that the tests' tokenizer has in part. */
+function makeConversations(count, words) {
+  const random = new Random(words);
+  const known = 'the rain falls on green hills and river runs to sea write poem about compiler code function value sky answer'.split(' ');
+  const word = () => {
+    const rank = Math.floor(Math.exp(random.uniform() * Math.log(5000)));
+    return known[rank - 1] ?? `word${rank}`;
+  };
+  return Array.from({ length: count }, () => [{ role: 'user', content: Array.from({ length: words }, word).join(' ') }]);
+}
+
+/** Of `count` things a call: median and tails over the calls. */
+async function rate(call, count, seconds) {
+  await call();
+  const samples = [];
+  for (const begin = performance.now(); performance.now() - begin < seconds * 1000 || samples.length < 3; ) {
+    const start = performance.now();
+    await call();
+    samples.push((count / (performance.now() - start)) * 1000);
+  }
+  return summary(samples);
+}
+
+async function searchRate({ rows, dimensions, batch, threads, seconds }) {
+  const data = makeData({ kind: 'iid', rows, dimensions, queryCount: batch, seed: 1 });
+  const index = new ExpertIndex({ dimensions, threads });
+  await index.upsert(
+    Array.from({ length: rows }, (_, i) => `expert ${i}`),
+    data.rows,
+  );
+  const perSecond = await rate(() => index.search(data.queries, { k: 10 }), batch, seconds);
+  return { k: 10, perSecond, backend: index.stats().isa };
+}
