@@ -28,7 +28,22 @@ export {
   type ValueEstimate,
   type WeighedLog,
 } from './evaluate/index.js';
-export { type ExpertVectors, LearnedModel, type LearnOptions, learn, readInteractions, readOutcomeMatrix, tableOf } from './learn/index.js';
+export {
+  type ExpertVectors,
+  type FromScoresOptions,
+  type LabelledConversation,
+  LearnedModel,
+  type LearnOptions,
+  learn,
+  learnFromScores,
+  OnlineLearner,
+  type OnlineOptions,
+  readInteractions,
+  readOutcomeMatrix,
+  readScoreTable,
+  tableOf,
+  writeScoreTable,
+} from './learn/index.js';
 export {
   type Candidate,
   DEFAULT_OBJECTIVE,
@@ -43,4 +58,15 @@ export {
   type RouterParts,
   type Scorer,
 } from './route/index.js';
-export type { Conversation, Interaction, Message, MetricName, Objective, OutcomeTable, ProgressListener, TaskOptions } from './types.js';
+export type {
+  Attributes,
+  Conversation,
+  Interaction,
+  Message,
+  MetricName,
+  Objective,
+  OutcomeTable,
+  ProgressListener,
+  ScoreTable,
+  TaskOptions,
+} from './types.js';

@@ -12,7 +12,7 @@ import {
 } from '../evaluate/index.js';
 import { learn } from '../learn/index.js';
 import { Router } from '../route/index.js';
-import type { MetricName } from '../types.js';
+import type { Attributes, MetricName } from '../types.js';
 import { type Command, integer, noArguments, number, objective, oneOf, required, text, usage } from './command.js';
 import { FORMATS, readData } from './data.js';
 import { table } from './describe.js';
@@ -51,6 +51,7 @@ export const evaluate: Command = {
     },
     explore: { type: 'string', value: 'EPSILON', help: 'evaluate the router with this ε-greedy exploration' },
     among: { type: 'string', value: 'N', help: 'how many of the best take part in exploring (default 5)' },
+    attributes: { type: 'string', value: 'NAMES', help: 'what is known of a conversation besides its text: a,b (category: that of a matrix)' },
     replicates: { type: 'string', value: 'N', help: 'resamples of the bootstrap (default 2000)' },
   },
   async run(values, positionals, { signal, onProgress }) {
@@ -66,11 +67,13 @@ export const evaluate: Command = {
     const metric = oneOf<MetricName>(values, 'metric', METRICS);
     const weights = given ?? (protocol === 'offpolicy' ? undefined : { [metric ?? 'score']: metric === 'retry' ? -1 : 1 });
 
+    const names = text(values, 'attributes')?.split(',').filter((name) => name !== '');
     const fit: Fit = async (training, options) => {
-      const router = await Router.from(await learn(training, options), options);
-      return async (conversations, { signal: stop }) => {
+      const router = await Router.from(await learn(training, { ...options, attributes: names }), options);
+      return async (conversations, { attributes: all, signal: stop }) => {
+        const attributes = all.map((known) => restrict(known, router.attributeNames));
         const explore = epsilon === undefined ? undefined : { epsilon, among: integer(values, 'among', 1) ?? 5 };
-        const decisions = await router.route(conversations, { k: 1, objective: weights, explore, seed: 0, signal: stop });
+        const decisions = await router.route(conversations, { k: 1, objective: weights, explore, seed: 0, signal: stop, attributes });
         return decisions.map(({ candidates }) => candidates.map(({ expert, propensity }) => ({ expert, probability: propensity })));
       };
     };
@@ -93,6 +96,10 @@ export const evaluate: Command = {
     return { json: { data: path, ...result }, text: describeMatrix(result) };
   },
 };
+
+function restrict(known: Attributes, names: readonly string[]): Attributes {
+  return Object.fromEntries(Object.entries(known).filter(([name]) => names.includes(name)));
+}
 
 function describeMatrix(result: MatrixEvaluation): string {
   const digits = 4;

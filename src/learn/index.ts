@@ -1,8 +1,11 @@
 /** Learning: outcomes in, a model that routes out. */
 export { checkFile, checkFolder } from './folder.js';
+export { type FromScoresOptions, type LabelledConversation, learnFromScores } from './from-scores.js';
 export { learn } from './input.js';
 export { type LogLine, logLines, type ReadOptions, readInteractions, tableOf } from './interactions.js';
 export type { LearnOptions } from './learn.js';
 export { readOutcomeMatrix } from './matrix.js';
 export { METRICS, type Metric } from './metrics.js';
 export { type ExpertVectors, LearnedModel, type MetricParameters, type ModelParameters } from './model.js';
+export { OnlineLearner, type OnlineOptions } from './online.js';
+export { readScoreTable, writeScoreTable } from './score-table.js';
