@@ -1,4 +1,5 @@
 /** Learning: outcomes in, a model that routes out. */
+export { completeCells } from './cells.js';
 export { checkFile, checkFolder } from './folder.js';
 export { type FromScoresOptions, type LabelledConversation, learnFromScores } from './from-scores.js';
 export { learn } from './input.js';
