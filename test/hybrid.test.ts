@@ -126,11 +126,16 @@ describe('compact posteriors', () => {
       for (let j = 0; j < 2 * n; j++) pivot[j] = (pivot[j] as number) / first;
       for (let k = 0; k < n; k++) {
         const factor = rows[k]?.[i] as number;
-        if (k !== i) for (let j = 0; j < 2 * n; j++) (rows[k] as Float64Array)[j] = (rows[k]?.[j] as number) - factor * (pivot[j] as number);
+        if (k !== i)
+          for (let j = 0; j < 2 * n; j++) (rows[k] as Float64Array)[j] = (rows[k]?.[j] as number) - factor * (pivot[j] as number);
       }
     }
     const mean = rows.map((row) => right.reduce((sum, r, j) => sum + r * (row[n + j] as number), 0));
-    return { mean, variance: (z: Float64Array) => rows.reduce((sum, row, i) => sum + (z[i] as number) * z.reduce((s, x, j) => s + x * (row[n + j] as number), 0), 0) };
+    return {
+      mean,
+      variance: (z: Float64Array) =>
+        rows.reduce((sum, row, i) => sum + (z[i] as number) * z.reduce((s, x, j) => s + x * (row[n + j] as number), 0), 0),
+    };
   }
 
   it('are exact up to as many outcomes as they have columns', () => {
@@ -199,7 +204,10 @@ describe('attributes', () => {
     const [unknown] = await router.route(ask, { attributes: { tier: 'never seen' } });
     const [none] = await router.route(ask);
     expect(unknown?.score).toBe(none?.score);
-    await expect(router.route(ask, { attributes: { teir: 'gold' } })).rejects.toMatchObject({ code: 'BAD_ARGUMENT', message: expect.stringMatching(/'teir'/) });
+    await expect(router.route(ask, { attributes: { teir: 'gold' } })).rejects.toMatchObject({
+      code: 'BAD_ARGUMENT',
+      message: expect.stringMatching(/'teir'/),
+    });
     await expect(router.route(ask, { attributes: [] })).rejects.toMatchObject({ code: 'BAD_ARGUMENT' });
     await expect(router.route(ask, { attributes: { tier: 3 } as never })).rejects.toMatchObject({ code: 'BAD_ARGUMENT' });
     await model.save(join(folder, 'attributes'));
@@ -373,10 +381,17 @@ describe('hidden cells', () => {
           to.value.push(random.uniform() < 1 / (1 + Math.exp(-eta)) ? 1 : 0);
         }
       }
-      const cells = { rows: 400, columns: 20, row: Uint32Array.from(known.row), column: Uint32Array.from(known.column), value: Float32Array.from(known.value) };
+      const cells = {
+        rows: 400,
+        columns: 20,
+        row: Uint32Array.from(known.row),
+        column: Uint32Array.from(known.column),
+        value: Float32Array.from(known.value),
+      };
       const asked = { row: Uint32Array.from(wanted.row), column: Uint32Array.from(wanted.column) };
       const loss = (additive: boolean) =>
-        completeCells(cells, asked, { additive }).probability.reduce((sum, p, e) => sum - Math.log(wanted.value[e] ? p : 1 - p), 0) / wanted.value.length;
+        completeCells(cells, asked, { additive }).probability.reduce((sum, p, e) => sum - Math.log(wanted.value[e] ? p : 1 - p), 0) /
+        wanted.value.length;
       return loss(true) - loss(false);
     };
     expect(build(1.5)).toBeGreaterThan(0.1);

@@ -278,8 +278,8 @@ Napi::Value held_out_hierarchy(const Napi::CallbackInfo& info) {
     const auto rounds = static_cast<size_t>(integer(info[3], "rounds", 1, 10000));
     const unsigned threads = thread_count(info[4]);
     return launch(info.Env(), info[5], [=](const Cancel& cancel, const Progress& progress) -> Settle {
-      auto out = std::make_shared<std::vector<float>>(train::held_out_hierarchy(
-          problem->view(), *fold, *hierarchy, rounds, threads, cancel, progress));
+      auto out = std::make_shared<std::vector<float>>(
+          train::held_out_hierarchy(problem->view(), *fold, *hierarchy, rounds, threads, cancel, progress));
       return [out](Napi::Env env) -> Napi::Value { return to_array(env, *out); };
     });
   });

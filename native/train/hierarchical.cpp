@@ -13,7 +13,7 @@ namespace {
 
 using Vector = std::vector<double>;
 
-constexpr double kFlat = 1e-3;            // ρ of the population's coefficient
+constexpr double kFlat = 1e-3;              // ρ of the population's coefficient
 constexpr size_t kMatrixBytes = 128 << 20;  // of all G_m that are kept at a time
 constexpr double kLeastVariance = 1e-10;
 
@@ -209,7 +209,8 @@ class Model {
     return out;
   }
 
-  void update_variance(Hierarchy& model, std::span<const uint32_t> group, std::span<const Share> shares) const {
+  void update_variance(Hierarchy& model, std::span<const uint32_t> group,
+                       std::span<const Share> shares) const {
     const size_t groups = *std::max_element(group.begin(), group.end()) + size_t{1};
     Vector sum(groups, 0.0), count(groups, 0.0);
     Vector mean(n_);
@@ -253,7 +254,8 @@ void check(const Hierarchical& problem) {
   check(problem.x, problem.outcomes, {0, {1}, 1, 0});
   if (problem.width < 1 || problem.features.size() != problem.outcomes.outputs * problem.width)
     throw Error(Code::WRONG_SHAPE, "the features must be experts × width");
-  if (!std::all_of(problem.features.begin(), problem.features.end(), [](float f) { return std::isfinite(f); }))
+  if (!std::all_of(problem.features.begin(), problem.features.end(),
+                   [](float f) { return std::isfinite(f); }))
     throw Error(Code::NOT_FINITE, "the features must be finite");
 }
 
@@ -336,8 +338,7 @@ std::vector<float> held_out_hierarchy(const Hierarchical& problem, std::span<con
                                       const Cancel& cancel, const Progress& progress) {
   check(problem);
   check(problem, hierarchy);
-  if (fold.size() != problem.x.rows)
-    throw Error(Code::WRONG_SHAPE, "there must be one fold for each row");
+  if (fold.size() != problem.x.rows) throw Error(Code::WRONG_SHAPE, "there must be one fold for each row");
   const size_t count = problem.outcomes.row.size(), n = problem.x.dimensions + 1;
   std::vector<float> predictions(count, 0.0f);
   const std::vector<uint32_t> folds = distinct(fold);

@@ -15,9 +15,9 @@
 //     s²   = (Σ (y − ⟨w_m, x̃⟩)² + Σ_m tr(G_m C_m)) / n
 //
 // A posterior is kept in the coordinates u = V^−½ δ, in which the prior is N(0, I): its mean, and of its
-// precision I + S the `rank` leading eigenvectors of S (times the roots of their eigenvalues) and the diagonal
-// of the rest. It is exact with at most `rank` outcomes. All sums have one order, whatever the number of
-// threads.
+// precision I + S the `rank` leading eigenvectors of S (times the roots of their eigenvalues) and the
+// diagonal of the rest. It is exact with at most `rank` outcomes. All sums have one order, whatever the
+// number of threads.
 #pragma once
 
 #include "train/outcomes.hpp"

@@ -59,7 +59,11 @@ export const evaluate: Command = {
     },
     explore: { type: 'string', value: 'EPSILON', help: 'evaluate the router with this ε-greedy exploration' },
     among: { type: 'string', value: 'N', help: 'how many of the best take part in exploring (default 5)' },
-    attributes: { type: 'string', value: 'NAMES', help: 'what is known of a conversation besides its text: a,b (category: that of a matrix)' },
+    attributes: {
+      type: 'string',
+      value: 'NAMES',
+      help: 'what is known of a conversation besides its text: a,b (category: that of a matrix)',
+    },
     scores: {
       type: 'string',
       value: 'FILE',
@@ -81,7 +85,9 @@ export const evaluate: Command = {
     const metric = oneOf<MetricName>(values, 'metric', METRICS);
     const weights = given ?? (protocol === 'offpolicy' ? undefined : { [metric ?? 'score']: metric === 'retry' ? -1 : 1 });
 
-    const names = text(values, 'attributes')?.split(',').filter((name) => name !== '');
+    const names = text(values, 'attributes')
+      ?.split(',')
+      .filter((name) => name !== '');
     const asked = text(values, 'scores');
     const scoreTable = asked === undefined || asked === 'category-means' ? undefined : await readScoreTable(asked, { signal });
     const alone = values['without-outcomes'] === true;

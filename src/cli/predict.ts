@@ -1,6 +1,14 @@
 /** What `evaluate` measures besides routing by a fresh model: scores as content, hidden cells, new experts, going on online. */
 import { PointsmanError } from '../errors.js';
-import type { CellsEvaluation, ColdEvaluation, Estimate, GoingOn, OnlineEvaluation, PredictorFit, RoutingPolicy } from '../evaluate/index.js';
+import type {
+  CellsEvaluation,
+  ColdEvaluation,
+  Estimate,
+  GoingOn,
+  OnlineEvaluation,
+  PredictorFit,
+  RoutingPolicy,
+} from '../evaluate/index.js';
 import { completeCells, type LearnedModel, learn, OnlineLearner } from '../learn/index.js';
 import { Router } from '../route/index.js';
 import type { Attributes, Interaction, OutcomeTable } from '../types.js';
@@ -64,12 +72,20 @@ export const goOn =
     };
   };
 
-function interactionsOf({ conversations, experts, conversation, expert, metrics, category, attributes }: OutcomeTable, names: readonly string[]): Interaction[] {
+function interactionsOf(
+  { conversations, experts, conversation, expert, metrics, category, attributes }: OutcomeTable,
+  names: readonly string[],
+): Interaction[] {
   return Array.from(conversation, (c, n) => {
     const own = category?.[c] ? { category: category[c] as string, ...attributes?.[c] } : (attributes?.[c] ?? {});
     const score = metrics.score?.[n];
     if (score === undefined) throw new PointsmanError('BAD_DATA', 'this protocol needs outcomes of score');
-    return { conversation: conversations[c] ?? [], attributes: restrict(own, names), expert: experts[expert[n] as number] as string, score };
+    return {
+      conversation: conversations[c] ?? [],
+      attributes: restrict(own, names),
+      expert: experts[expert[n] as number] as string,
+      score,
+    };
   });
 }
 

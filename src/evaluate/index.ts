@@ -3,7 +3,7 @@ export { bestSingleExpert } from './baselines.js';
 export type { Choice, Estimate, EvaluateOptions, Fit, RoutingPolicy } from './contract.js';
 export { crossValidate, type MatrixEvaluation, type MatrixOptions, trainTest } from './matrix.js';
 export { estimateValue, evaluateLog, type LogEvaluation, type LogOptions, type ValueEstimate, type WeighedLog } from './offpolicy.js';
-export { type GoingOn, evaluateOnline, type OnlineEvaluation } from './online.js';
+export { evaluateOnline, type GoingOn, type OnlineEvaluation } from './online.js';
 export {
   type CellPredictor,
   type CellsEvaluation,

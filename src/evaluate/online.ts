@@ -48,7 +48,13 @@ export async function evaluateOnline(
   const size = table.experts.length;
   if (rows.length < 10 || size < 3) throw new PointsmanError('NOT_ENOUGH_DATA', 'a matrix of at least three experts is needed');
   const numberOf = new Map(table.experts.map((expert, e) => [expert, e]));
-  const curve = Array.from({ length: points + 1 }, (_, i) => ({ outcomes: (i + 1) * every, experts: 0, online: 0, retrained: 0, oracle: 0 }));
+  const curve = Array.from({ length: points + 1 }, (_, i) => ({
+    outcomes: (i + 1) * every,
+    experts: 0,
+    online: 0,
+    retrained: 0,
+    oracle: 0,
+  }));
   let tested = 0;
   for (const [s, seed] of seeds.entries()) {
     const random = new Random(seed);
@@ -74,7 +80,12 @@ export async function evaluateOnline(
           asked.map((c) => table.conversations[c] ?? []),
           { attributes: asked.map((c) => knownOf(table, c)), signal },
         );
-        return held.reduce((sum, row, h) => sum + worth(choices[h] ?? [], (e) => values[row * size + (numberOf.get(e) as number)] as number), 0) / held.length;
+        return (
+          held.reduce(
+            (sum, row, h) => sum + worth(choices[h] ?? [], (e) => values[row * size + (numberOf.get(e) as number)] as number),
+            0,
+          ) / held.length
+        );
       };
       point.online += (await value(learner.policy)) / seeds.length;
       point.retrained += (await value(await anew(heard((i + 1) * every), { seed, signal }))) / seeds.length;
@@ -97,7 +108,14 @@ function worth(choices: readonly Choice[], outcome: (expert: string) => number):
 }
 
 /** Records in the order of the stream, and how many of `order` are there at each point: half at first, all at the last. */
-function streamOf(table: OutcomeTable, fold: Uint32Array, order: Uint32Array, random: Random, every: number, points: number): [Uint32Array, number[]] {
+function streamOf(
+  table: OutcomeTable,
+  fold: Uint32Array,
+  order: Uint32Array,
+  random: Random,
+  every: number,
+  points: number,
+): [Uint32Array, number[]] {
   const rank = new Uint32Array(order.length);
   for (const [place, e] of order.entries()) rank[e] = place;
   const size = order.length;

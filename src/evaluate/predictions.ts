@@ -109,7 +109,9 @@ export async function evaluateCold(table: OutcomeTable, fit: PredictorFit, optio
     const ofCategory = categoryRates(others);
     const predictions = {
       unknown: await predict(others, without),
-      category: Float64Array.from({ length: tested.length * held }, (_, i) => ofCategory(table.category?.[tested[Math.floor(i / held)] as number])),
+      category: Float64Array.from({ length: tested.length * held }, (_, i) =>
+        ofCategory(table.category?.[tested[Math.floor(i / held)] as number]),
+      ),
       scores: await predict(others, scores),
       outcomes: await predict(all, scores),
     };
@@ -143,7 +145,12 @@ export async function evaluateCold(table: OutcomeTable, fit: PredictorFit, optio
     seeds: [...seeds],
     logLoss: { population: interval(population), scores: interval(found.scores), outcomes: interval(found.outcomes) },
     gain: interval(population, found.scores),
-    share: interval(combined([population, found.scores, found.outcomes], ([p, s, o]) => ((p as number) - (s as number)) / ((p as number) - (o as number)))),
+    share: interval(
+      combined(
+        [population, found.scores, found.outcomes],
+        ([p, s, o]) => ((p as number) - (s as number)) / ((p as number) - (o as number)),
+      ),
+    ),
   };
 }
 
@@ -157,7 +164,8 @@ export function evaluateCells(table: OutcomeTable, predict: CellPredictor, optio
     onProgress?.({ stage: 'evaluate', done: s, total: seeds.length });
     const random = new Random(seed);
     const hidden = Array.from(column, (y) => !Number.isNaN(y) && random.uniform() < 0.3);
-    const pick = <T extends Uint32Array | Float32Array>(of: T, side: boolean) => of.filter((_, n) => !Number.isNaN(column[n]) && hidden[n] === side) as T;
+    const pick = <T extends Uint32Array | Float32Array>(of: T, side: boolean) =>
+      of.filter((_, n) => !Number.isNaN(column[n]) && hidden[n] === side) as T;
     const known = {
       rows: table.conversations.length,
       columns: table.experts.length,
@@ -168,7 +176,8 @@ export function evaluateCells(table: OutcomeTable, predict: CellPredictor, optio
     const wanted = { row: pick(table.conversation, true), column: pick(table.expert, true) };
     const [additive, model] = [true, false].map((only) => predict(known, wanted, { seed, additive: only })) as [Float64Array, Float64Array];
     const truth = pick(column, true);
-    for (const [e, y] of truth.entries()) cells.push({ c: wanted.row[e] as number, y, additive: additive[e] as number, model: model[e] as number });
+    for (const [e, y] of truth.entries())
+      cells.push({ c: wanted.row[e] as number, y, additive: additive[e] as number, model: model[e] as number });
   }
   onProgress?.({ stage: 'evaluate', done: seeds.length, total: seeds.length });
   if (cells.length === 0) throw new PointsmanError('NOT_ENOUGH_DATA', 'there is no outcome of score to predict');

@@ -93,7 +93,9 @@ export async function openBeliefs(path: string, parameters: BeliefParameters, mo
   const { ids, updates, priors } = header;
   const n = parameters.dimensions + 1;
   const D = parameters.content?.dimensions.length ?? 0;
-  const lengths = parameters.metrics.flatMap((_, r) => [n, n, n * parameters.rank].map((width) => ids.length * width).concat((priors[r]?.length ?? 0) * n));
+  const lengths = parameters.metrics.flatMap((_, r) =>
+    [n, n, n * parameters.rank].map((width) => ids.length * width).concat((priors[r]?.length ?? 0) * n),
+  );
   const expected = [ids.length * D, ...lengths].map((length) => 4 * length).concat(8 * ids.length);
   if (header.parts.length !== expected.length || header.parts.some((part, i) => part.bytes !== expected[i])) {
     throw corrupt('does not fit its model');
@@ -108,7 +110,12 @@ export async function openBeliefs(path: string, parameters: BeliefParameters, mo
   if (at !== bytes.length) throw corrupt();
   const floats = (i: number) => new Float32Array(parts[i] as ArrayBuffer);
   const posteriors = parameters.metrics.map((_, r) => {
-    const [mean, diagonal, columns, own] = [1, 2, 3, 4].map((i) => floats(4 * r + i)) as [Float32Array, Float32Array, Float32Array, Float32Array];
+    const [mean, diagonal, columns, own] = [1, 2, 3, 4].map((i) => floats(4 * r + i)) as [
+      Float32Array,
+      Float32Array,
+      Float32Array,
+      Float32Array,
+    ];
     const posterior = Posterior.of(n, parameters.rank, ids.length, { mean, diagonal, columns });
     for (const [i, place] of (priors[r] as number[]).entries()) posterior.setPrior(place, own.slice(i * n, (i + 1) * n));
     return posterior;

@@ -7,7 +7,7 @@
 import { PointsmanError, someOf } from '../errors.js';
 import type { Random } from '../random.js';
 import { type Content, type ContentParameters, contentOf } from './content.js';
-import { Posterior } from './posterior.js';
+import type { Posterior } from './posterior.js';
 
 /** What is frozen of the hierarchy, in the coordinates of ψ; n is `dimensions` + 1, the bias last. */
 export interface BeliefParameters {

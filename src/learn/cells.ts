@@ -116,7 +116,8 @@ function newton(
       const rest = (value[cell] as number) - p;
       for (let j = 0; j < width; j++) {
         step[j] = (step[j] as number) + rest * (x[j] as number);
-        for (let k = 0; k <= j; k++) hessian[j * width + k] = (hessian[j * width + k] as number) + weight * (x[j] as number) * (x[k] as number);
+        for (let k = 0; k <= j; k++)
+          hessian[j * width + k] = (hessian[j * width + k] as number) + weight * (x[j] as number) * (x[k] as number);
       }
     }
     solve(hessian, step, width);
@@ -144,7 +145,11 @@ function solve(matrix: Float64Array, b: Float64Array, n: number): void {
   }
 }
 
-function logits({ experts, conversations }: Factors, { row, column }: { row: Uint32Array; column: Uint32Array }, rank: number): Float32Array {
+function logits(
+  { experts, conversations }: Factors,
+  { row, column }: { row: Uint32Array; column: Uint32Array },
+  rank: number,
+): Float32Array {
   const width = rank + 1;
   return Float32Array.from(row, (i, e) => {
     const m = column[e] as number;

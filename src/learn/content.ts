@@ -22,7 +22,8 @@ const SHRINKAGE = 0.1;
 
 export function contentParameters({ dimensions, experts, scores }: ScoreTable): ContentParameters {
   const D = dimensions.length;
-  const present = (d: number) => Array.from({ length: experts.length }, (_, e) => scores[e * D + d] as number).filter((s) => !Number.isNaN(s));
+  const present = (d: number) =>
+    Array.from({ length: experts.length }, (_, e) => scores[e * D + d] as number).filter((s) => !Number.isNaN(s));
   const mean: number[] = [];
   const deviation: number[] = [];
   for (const [d, name] of dimensions.entries()) {
@@ -81,7 +82,9 @@ export function contentOf({ mean, deviation, covariance }: ContentParameters, gi
         : Number(hole === other);
     }
   }
-  const scores = filled.map((value, d) => (Number.isNaN(z[d]) ? (mean[d] as number) + (deviation[d] as number) * value : (given[d] as number)));
+  const scores = filled.map((value, d) =>
+    Number.isNaN(z[d]) ? (mean[d] as number) + (deviation[d] as number) * value : (given[d] as number),
+  );
   return { scores, unknown };
 }
 

@@ -29,7 +29,11 @@ interface ModelFile {
   format: string;
   version: string;
   parameters: ModelParameters;
-  files: { parameters: { name: string; bytes: number; checksum: string }; experts: { name: string; size: number }; beliefs?: { name: string } };
+  files: {
+    parameters: { name: string; bytes: number; checksum: string };
+    experts: { name: string; size: number };
+    beliefs?: { name: string };
+  };
 }
 
 export async function saveFolder(

@@ -42,7 +42,10 @@ export async function learnFromScores(scores: ScoreTable, options: FromScoresOpt
   checkScoreTable(scores);
   const { attribute, examples } = options;
   if ((attribute === undefined) === (examples === undefined)) {
-    throw new PointsmanError('BAD_ARGUMENT', 'a model from scores needs either the attribute that names the dimension or labelled examples');
+    throw new PointsmanError(
+      'BAD_ARGUMENT',
+      'a model from scores needs either the attribute that names the dimension or labelled examples',
+    );
   }
   const work = workOf(options);
   const names = scores.dimensions;
@@ -51,7 +54,11 @@ export async function learnFromScores(scores: ScoreTable, options: FromScoresOpt
   const rows = contentRows(parameters, scores, scores.experts);
   // Without examples there is no text to learn from: a corpus of one empty message has no directions.
   const conversations = examples ? checkExamples(examples, names) : [[{ role: 'user', content: '' }]];
-  const corpus = await analyse(conversations, conversations.map(() => ({})), work);
+  const corpus = await analyse(
+    conversations,
+    conversations.map(() => ({})),
+    work,
+  );
   let projection = new Float32Array(corpus.dimensions * D);
   let offset = new Array<number>(D).fill(1 / D);
   if (examples) {
@@ -101,7 +108,10 @@ function checkExamples(examples: readonly LabelledConversation[], names: readonl
   }
   for (const [i, example] of examples.entries()) {
     if (!names.includes(example?.dimension)) {
-      throw new PointsmanError('BAD_ARGUMENT', `example ${i + 1} is labelled ${someOf([String(example?.dimension)])}, which is no dimension of the table`);
+      throw new PointsmanError(
+        'BAD_ARGUMENT',
+        `example ${i + 1} is labelled ${someOf([String(example?.dimension)])}, which is no dimension of the table`,
+      );
     }
   }
   const missing = names.find((name) => !examples.some(({ dimension }) => dimension === name));

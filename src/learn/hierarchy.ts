@@ -3,7 +3,7 @@
  * what an expert's features say of it is the prior, its outcomes give the posterior.
  */
 import { run } from '../native.js';
-import { type Hierarchy, type HierarchicalProblem, learnAddon, type Posteriors } from './addon.js';
+import { type HierarchicalProblem, type Hierarchy, learnAddon, type Posteriors } from './addon.js';
 import type { Work } from './learn.js';
 import type { MetricObservations } from './observations.js';
 import type { Advantages } from './stages.js';

@@ -18,7 +18,7 @@ import { type Design, fitHierarchies, fitPosteriors, heldOutAdvantages, problems
 import type { Corpus, Work } from './learn.js';
 import type { MetricObservations } from './observations.js';
 import { worth } from './select.js';
-import { type Advantages, advantages, type Expected, fitExpected, type Fitted } from './stages.js';
+import { type Advantages, advantages, type Expected, type Fitted, fitExpected } from './stages.js';
 
 /** Leading directions of the text that an expert may differ in. */
 const TEXT_DIMENSIONS = 64;

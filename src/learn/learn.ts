@@ -24,7 +24,7 @@ import { assemble, type LearnedModel, normalised } from './model.js';
 import { foldsOf, type MetricObservations, observationsOf } from './observations.js';
 import { checkScoreTable } from './score-table.js';
 import { answeredBySeveral } from './select.js';
-import { fitInStages, type Fitted } from './stages.js';
+import { type Fitted, fitInStages } from './stages.js';
 
 export interface LearnOptions extends TaskOptions {
   /** Of the folds and the solvers. The same seed gives the same model, whatever the number of threads. Default 0. */
@@ -129,7 +129,11 @@ export interface Corpus {
   coordinates: Float32Array;
 }
 
-export async function analyse(conversations: readonly Conversation[], attributes: readonly Attributes[], { seed, threads, tasks }: Work): Promise<Corpus> {
+export async function analyse(
+  conversations: readonly Conversation[],
+  attributes: readonly Attributes[],
+  { seed, threads, tasks }: Work,
+): Promise<Corpus> {
   const packed = pack(conversations);
   const addon = textAddon();
   const counts = await run((listener) => addon.textFeatures(...packed, new Float32Array(0), threads, listener), 'count n-grams', tasks);

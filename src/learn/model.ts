@@ -12,8 +12,8 @@ import { run } from '../native.js';
 import type { Attributes, MetricName, Objective, TaskOptions } from '../types.js';
 import { type Factors, learnAddon } from './addon.js';
 import { attributeCoordinates, attributeWidth, type KnownAttribute } from './attributes.js';
-import { type ReadOut, readOut } from './calibration.js';
 import type { BeliefParameters, Beliefs } from './beliefs.js';
+import { type ReadOut, readOut } from './calibration.js';
 import { openFolder, saveFolder } from './files.js';
 import { ATTRIBUTE_SCALE, type Corpus, type Work } from './learn.js';
 import { METRICS } from './metrics.js';
@@ -81,7 +81,13 @@ export class LearnedModel {
     this.dimensionNames = parameters.dimensionNames;
     this.#arrays = arrays;
     this.#experts = experts;
-    this.encoder = new HashingEncoder({ dimensions: parameters.dimensionNames.length, idf: arrays.idf, projection: arrays.projection, offset: parameters.offset, threads });
+    this.encoder = new HashingEncoder({
+      dimensions: parameters.dimensionNames.length,
+      idf: arrays.idf,
+      projection: arrays.projection,
+      offset: parameters.offset,
+      threads,
+    });
     const width = this.metrics.length * (this.dimensionNames.length + 1);
     if (experts.dimensions !== width)
       throw new PointsmanError('FILE_CORRUPT', `the experts have ${experts.dimensions} dimensions, the model ${width}`);
@@ -138,7 +144,8 @@ export class LearnedModel {
   withAttributes(psi: Float32Array, attributes: readonly Attributes[]): Float32Array {
     const known = this.parameters.attributes ?? [];
     const p = this.dimensionNames.length;
-    if (psi.length !== attributes.length * p) throw new PointsmanError('WRONG_SHAPE', `psi must have ${attributes.length} rows of ${p} numbers`);
+    if (psi.length !== attributes.length * p)
+      throw new PointsmanError('WRONG_SHAPE', `psi must have ${attributes.length} rows of ${p} numbers`);
     const out = psi.slice();
     const coordinates = new Float32Array(attributeWidth(known));
     const vectors = known.flatMap((each) => each.vectors);
@@ -267,7 +274,13 @@ export async function assemble({
     learnAddon().checksum(new Uint8Array(buffer, byteOffset, byteLength)),
   );
   const version = learnAddon().checksum(Buffer.from([...digest, ...bytes].join(' ')));
-  return new LearnedModel(parameters, { idf, projection, beliefs }, { ids: [...experts], vectors: expertRows, dimensions }, version, work.threads);
+  return new LearnedModel(
+    parameters,
+    { idf, projection, beliefs },
+    { ids: [...experts], vectors: expertRows, dimensions },
+    version,
+    work.threads,
+  );
 }
 
 /**

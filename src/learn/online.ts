@@ -6,7 +6,7 @@
  *
  * With a half-life, an expert's old outcomes count 2^(−age / half-life) when it hears of the next one, or at `age`.
  */
-import { type ExpertIndex } from '../engine/index.js';
+import type { ExpertIndex } from '../engine/index.js';
 import { checkOptions, PointsmanError, someOf } from '../errors.js';
 import { Random } from '../random.js';
 import type { Interaction, MetricName, Objective, OutcomeTable, TaskOptions } from '../types.js';
@@ -46,7 +46,14 @@ export class OnlineLearner {
   static async start(model: LearnedModel, options: OnlineOptions = {}): Promise<OnlineLearner> {
     const halfLife = checkOnline(options);
     const beliefs = model.beliefs();
-    return new OnlineLearner(model, await model.index(options), beliefs, new Float64Array(beliefs.ids.length).fill(Number.NaN), 0, halfLife);
+    return new OnlineLearner(
+      model,
+      await model.index(options),
+      beliefs,
+      new Float64Array(beliefs.ids.length).fill(Number.NaN),
+      0,
+      halfLife,
+    );
   }
 
   /**
@@ -84,7 +91,8 @@ export class OnlineLearner {
     if (typeof expert !== 'string' || expert === '') throw new PointsmanError('BAD_ARGUMENT', 'an expert needs a name');
     const named = this.#beliefs.parameters.content?.dimensions ?? [];
     if (scores !== undefined) {
-      if (scores.length !== named.length) throw new PointsmanError('WRONG_SHAPE', `scores must have ${named.length} numbers, one a named dimension`);
+      if (scores.length !== named.length)
+        throw new PointsmanError('WRONG_SHAPE', `scores must have ${named.length} numbers, one a named dimension`);
       for (let d = 0; d < scores.length; d++) {
         if (typeof scores[d] !== 'number' || Math.abs(scores[d] as number) === Number.POSITIVE_INFINITY)
           throw new PointsmanError('BAD_ARGUMENT', `the score in ${named[d]} must be a number, NaN where it is missing`);

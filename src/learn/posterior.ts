@@ -34,7 +34,12 @@ export class Posterior {
   }
 
   /** Takes over what was learned of `size` experts; the arrays become its own. */
-  static of(n: number, rank: number, size: number, parts: { mean: Float32Array; diagonal: Float32Array; columns: Float32Array }): Posterior {
+  static of(
+    n: number,
+    rank: number,
+    size: number,
+    parts: { mean: Float32Array; diagonal: Float32Array; columns: Float32Array },
+  ): Posterior {
     const out = new Posterior(n, rank);
     out.#size = size;
     out.#mean = parts.mean;

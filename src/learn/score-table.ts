@@ -115,7 +115,8 @@ function csvRows(content: string, bad: (line: number, what: string) => Pointsman
       } else {
         const end = at + content.slice(at).search(/[,\r\n]|$/);
         field = content.slice(at, end);
-        if (field.includes('"')) throw bad(line, `'${field}' has a quotation mark, so it must stand in quotation marks, with the mark doubled`);
+        if (field.includes('"'))
+          throw bad(line, `'${field}' has a quotation mark, so it must stand in quotation marks, with the mark doubled`);
         at = end;
       }
       fields.push(field);

@@ -26,10 +26,15 @@ export function checkAttributes(attributes: unknown, count: number): readonly At
   if (attributes === undefined) return undefined;
   const list = Array.isArray(attributes) ? attributes : new Array(count).fill(attributes);
   if (list.length !== count) {
-    throw new PointsmanError('BAD_ARGUMENT', `attributes must be one for all conversations or one for each of the ${count}, not ${list.length}`);
+    throw new PointsmanError(
+      'BAD_ARGUMENT',
+      `attributes must be one for all conversations or one for each of the ${count}, not ${list.length}`,
+    );
   }
   const isName = (value: unknown) => typeof value === 'string' && value !== '';
-  const whole = list.every((each) => each !== null && typeof each === 'object' && !Array.isArray(each) && Object.entries(each).flat().every(isName));
+  const whole = list.every(
+    (each) => each !== null && typeof each === 'object' && !Array.isArray(each) && Object.entries(each).flat().every(isName),
+  );
   if (!whole) throw new PointsmanError('BAD_ARGUMENT', "attributes must be objects of names and values, such as { category: 'java' }");
   return list;
 }
