@@ -16,6 +16,8 @@ using Vector = std::vector<double>;
 constexpr double kFlat = 1e-3;              // ρ of the population's coefficient
 constexpr size_t kMatrixBytes = 128 << 20;  // of all G_m that are kept at a time
 constexpr double kLeastVariance = 1e-10;
+// One ρ serves all coordinates: many that scores say nothing of must not shut out the few that they do.
+constexpr double kMostPenalty = 1;
 
 // Outcomes sorted by expert: those of expert m are [starts[m], starts[m + 1]).
 struct ByExpert {
@@ -236,7 +238,8 @@ class Model {
         sum += b * b / model.variance[j] + inverse[k * width + k];
       }
     }
-    model.penalty = std::clamp(static_cast<double>(n_ * (width - 1)) / std::max(sum, 1e-12), 1e-4, 1e6);
+    model.penalty =
+        std::clamp(static_cast<double>(n_ * (width - 1)) / std::max(sum, 1e-12), 1e-4, kMostPenalty);
   }
 
   const Hierarchical& problem_;

@@ -42,7 +42,7 @@ export class OnlineLearner {
     this.#halfLife = halfLife;
   }
 
-  /** Goes on from a model as it was learned. @throws PointsmanError BAD_ARGUMENT for a model without beliefs or an impossible half-life */
+  /** Goes on from a model as it was learned. An opened model's own index becomes the live one: one learner for each opening. @throws PointsmanError BAD_ARGUMENT for a model without beliefs or an impossible half-life */
   static async start(model: LearnedModel, options: OnlineOptions = {}): Promise<OnlineLearner> {
     const halfLife = checkOnline(options);
     const beliefs = model.beliefs();

@@ -78,7 +78,9 @@ export async function fitInStages(
     );
     for (const [n, penalty] of settings.penalties.entries()) {
       const own = predictions.subarray(n * row.length, (n + 1) * row.length);
-      for (const headStart of settings.rank === 0 ? [0] : headStarts(metrics)) {
+      // The best single expert is named by all outcomes, so biases alone are judged with its name known, too.
+      const starts = headStarts(metrics);
+      for (const headStart of settings.rank === 0 ? starts.slice(-1) : starts) {
         judged.push({
           settings: { ...settings, penalties: [penalty] },
           headStart,
@@ -87,9 +89,10 @@ export async function fitInStages(
       }
     }
   }
-  const { settings, headStart, predictions } = judged[
-    choose(judged.map((each) => worth(metrics, target, each.predictions)))
-  ] as (typeof judged)[number];
+  const picked = judged[choose(judged.map((each) => worth(metrics, target, each.predictions)))] as (typeof judged)[number];
+  const { settings } = picked;
+  const headStart = settings.rank === 0 ? 0 : picked.headStart;
+  const predictions = picked.predictions.map((value, e) => value + bonus(output[e] as number, headStart - picked.headStart));
   const [factors] = await run(() => learnAddon().fitOutcomes(whole, settings, work.threads), 'fit', work.tasks);
   const { bias, ...rest } = factors as Factors;
   return {
