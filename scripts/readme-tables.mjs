@@ -24,6 +24,8 @@ const EVALUATIONS = [
   ['routerdc-split', 'routerdc, train → test, macro over 5 tasks', 'RouterDC about 0.585'],
   ['routerdc-log', 'the same, from one random outcome per prompt', '0.576'],
   ['bfcl-cv', 'bfcl, 5 folds, text alone', '0.898–0.906'],
+  ['bfcl-category', 'the same, the category known', '0.915–0.920'],
+  ['bfcl-scores', 'the same, category means of the experts alone, no outcome', 'best per category 0.9076'],
 ];
 
 // Reports of bench/, by the name of file and table. `-details` of a search: with latencies, and every k and dimension.

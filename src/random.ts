@@ -46,6 +46,16 @@ export class Random {
     return Math.floor(this.uniform() * below);
   }
 
+  /** Of the standard normal distribution (the polar method of Marsaglia and Bray 1964). */
+  normal(): number {
+    for (;;) {
+      const x = 2 * this.uniform() - 1;
+      const y = 2 * this.uniform() - 1;
+      const square = x * x + y * y;
+      if (square > 0 && square < 1) return x * Math.sqrt((-2 * Math.log(square)) / square);
+    }
+  }
+
   /** Shuffles in place (Fisher–Yates) and returns its argument. */
   shuffle<T extends { [index: number]: unknown; length: number }>(items: T): T {
     for (let i = items.length - 1; i > 0; i--) {

@@ -9,6 +9,9 @@ export interface Message {
 /** Messages from the oldest to the newest. For routing it ends before the expert's answer. */
 export type Conversation = readonly Message[];
 
+/** What is known of a conversation besides its text: names and values, such as `{ category: 'java' }`. */
+export type Attributes = { readonly [name: string]: string };
+
 /** What is known of one answered message: a line of a user's log. */
 export interface Interaction {
   conversation: Conversation;
@@ -29,6 +32,7 @@ export interface Interaction {
   at?: string;
   /** Conversations of one group are near-duplicates and are never split between training and test. */
   group?: string;
+  attributes?: Attributes;
 }
 
 /** The metrics that outcomes are read for. */
@@ -49,10 +53,22 @@ export interface OutcomeTable {
   readonly group?: Uint32Array;
   /** One a record, where known; NaN elsewhere. */
   readonly propensity?: Float32Array;
+  /** One a record, milliseconds since 1970, where known; NaN elsewhere. */
+  readonly at?: Float64Array;
   /** One a conversation, where the data names one (`train`, `test`, …). */
   readonly split?: readonly string[];
   /** One a conversation, where the data names one (a dataset or a category). */
   readonly category?: readonly string[];
+  /** One a conversation; `{}` where nothing is known. */
+  readonly attributes?: readonly Attributes[];
+}
+
+/** Scores of experts in named dimensions, such as a judge gives: content features, known before any outcome. */
+export interface ScoreTable {
+  readonly dimensions: readonly string[];
+  readonly experts: readonly string[];
+  /** experts × dimensions, row-major; NaN where missing. */
+  readonly scores: Float32Array;
 }
 
 /** Scores of experts in named dimensions, such as a judge gives: content features, known before any outcome. */

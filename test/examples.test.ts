@@ -54,6 +54,12 @@ describe('examples', () => {
     expect(routed.stdout).toMatch(/ should answer \(score .*\n(.*retry 0\.\d\d, rating \d\.\d\d\n){5}without it: /);
   }, 600_000);
 
+  it('route by scores in named dimensions, and say why', async () => {
+    const { stdout } = await node('examples/route-by-scores.mjs');
+    expect(stdout).toMatch(/fun story about a cat\.\n {2}bard-13b, because .*creative 0\.8 × 0\.\d\d/);
+    expect(stdout).toMatch(/Describe the harbour and the bridge\.\n {2}painter-7b, because descriptive 0\.9 ×/);
+  });
+
   it('routing what the sample taught beats the best single expert in truth', async () => {
     const { Router } = await import('../src/index.js');
     const sample = await loadSample();

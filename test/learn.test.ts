@@ -153,7 +153,7 @@ describe('a saved model', () => {
     expect((await again.index()).vector('poet')).toEqual((await model.index()).vector('poet'));
 
     await (await learn(tableOf(community(200, 1, 8)))).save(path);
-    expect((await readdir(path)).length).toBe(3);
+    expect((await readdir(path)).length).toBe(4);
     const files = await readdir(path);
     for (const name of files) {
       const whole = await readFile(join(path, name));

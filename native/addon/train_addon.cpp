@@ -1,10 +1,11 @@
 // Bindings of the solvers: spectralBasis, foldProjection, fitOutcomes, heldOutPredictions, fitJoint,
-// heldOutJoint, checksum.
+// heldOutJoint, fitHierarchy, posteriors, heldOutHierarchy, checksum.
 #include "arrays.hpp"
 #include "boundary.hpp"
 #include "pointsman/hash.hpp"
 #include "pointsman/thread_pool.hpp"
 #include "text/features.hpp"
+#include "train/hierarchical.hpp"
 #include "train/joint.hpp"
 #include "train/outcomes.hpp"
 #include "train/spectral.hpp"
@@ -204,6 +205,86 @@ Napi::Value held_out_joint(const Napi::CallbackInfo& info) {
   });
 }
 
+// A problem with { features, width } besides; its outputs are the experts.
+struct OwnedHierarchical : OwnedProblem {
+  explicit OwnedHierarchical(const Napi::Value& value) : OwnedProblem(value) {
+    const Napi::Object problem = member(value, "problem");
+    features = copy(floats(problem.Get("features"), "features"));
+    width = static_cast<size_t>(integer(problem.Get("width"), "width", 1, 1024));
+  }
+  train::Hierarchical view() const { return {coordinates(), outcomes(), features, width}; }
+
+  std::vector<float> features;
+  size_t width = 0;
+};
+
+// { noise, variance, penalty, map }
+train::Hierarchy hierarchy_of(const Napi::Value& value) {
+  const Napi::Object given = member(value, "hierarchy");
+  return {number(given.Get("noise"), "noise"), numbers(given.Get("variance"), "variance"),
+          number(given.Get("penalty"), "penalty"), numbers(given.Get("map"), "map"), 0};
+}
+
+// (problem, group, rounds, threads, listener) → { noise, variance, penalty, map, evidence }
+Napi::Value fit_hierarchy(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    auto problem = std::make_shared<OwnedHierarchical>(info[0]);
+    auto group = std::make_shared<std::vector<uint32_t>>(copy(words(info[1], "group")));
+    const auto rounds = static_cast<size_t>(integer(info[2], "rounds", 1, 10000));
+    const unsigned threads = thread_count(info[3]);
+    return launch(info.Env(), info[4], [=](const Cancel& cancel, const Progress& progress) -> Settle {
+      auto found = std::make_shared<train::Hierarchy>(
+          train::fit_hierarchy(problem->view(), *group, rounds, threads, cancel, progress));
+      return [found](Napi::Env env) -> Napi::Value {
+        auto out = Napi::Object::New(env);
+        out.Set("noise", Napi::Number::New(env, found->noise));
+        out.Set("variance", to_array(env, found->variance));
+        out.Set("penalty", Napi::Number::New(env, found->penalty));
+        out.Set("map", to_array(env, found->map));
+        out.Set("evidence", Napi::Number::New(env, found->evidence));
+        return out;
+      };
+    });
+  });
+}
+
+// (problem, hierarchy, rank, threads) → { mean, diagonal, columns }
+Napi::Value posteriors(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    auto problem = std::make_shared<OwnedHierarchical>(info[0]);
+    auto hierarchy = std::make_shared<train::Hierarchy>(hierarchy_of(info[1]));
+    const auto rank = static_cast<size_t>(integer(info[2], "rank", 0, 1024));
+    const unsigned threads = thread_count(info[3]);
+    return launch(info.Env(), info.Env().Undefined(), [=](const Cancel& cancel, const Progress&) -> Settle {
+      auto found = std::make_shared<train::Posteriors>(
+          train::posteriors(problem->view(), *hierarchy, rank, threads, cancel));
+      return [found](Napi::Env env) -> Napi::Value {
+        auto out = Napi::Object::New(env);
+        out.Set("mean", to_array(env, found->mean));
+        out.Set("diagonal", to_array(env, found->diagonal));
+        out.Set("columns", to_array(env, found->columns));
+        return out;
+      };
+    });
+  });
+}
+
+// (problem, fold, hierarchy, rounds, threads, listener) → one prediction an outcome
+Napi::Value held_out_hierarchy(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    auto problem = std::make_shared<OwnedHierarchical>(info[0]);
+    auto fold = std::make_shared<std::vector<uint32_t>>(copy(words(info[1], "fold")));
+    auto hierarchy = std::make_shared<train::Hierarchy>(hierarchy_of(info[2]));
+    const auto rounds = static_cast<size_t>(integer(info[3], "rounds", 1, 10000));
+    const unsigned threads = thread_count(info[4]);
+    return launch(info.Env(), info[5], [=](const Cancel& cancel, const Progress& progress) -> Settle {
+      auto out = std::make_shared<std::vector<float>>(
+          train::held_out_hierarchy(problem->view(), *fold, *hierarchy, rounds, threads, cancel, progress));
+      return [out](Napi::Env env) -> Napi::Value { return to_array(env, *out); };
+    });
+  });
+}
+
 // 64 bits over a Uint8Array, as 16 hexadecimal digits.
 Napi::Value checksum(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
@@ -224,6 +305,9 @@ void init_train(Napi::Env env, Napi::Object exports) {
   exports.Set("heldOutPredictions", Napi::Function::New(env, held_out_predictions, "heldOutPredictions"));
   exports.Set("fitJoint", Napi::Function::New(env, fit_joint, "fitJoint"));
   exports.Set("heldOutJoint", Napi::Function::New(env, held_out_joint, "heldOutJoint"));
+  exports.Set("fitHierarchy", Napi::Function::New(env, fit_hierarchy, "fitHierarchy"));
+  exports.Set("posteriors", Napi::Function::New(env, posteriors, "posteriors"));
+  exports.Set("heldOutHierarchy", Napi::Function::New(env, held_out_hierarchy, "heldOutHierarchy"));
   exports.Set("checksum", Napi::Function::New(env, checksum, "checksum"));
 }
 

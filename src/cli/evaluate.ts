@@ -2,23 +2,28 @@
 
 import { plural } from '../errors.js';
 import {
+  categoryMeans,
   crossValidate,
   type Estimate,
+  evaluateCells,
+  evaluateCold,
   evaluateLog,
+  evaluateOnline,
   type Fit,
   type LogEvaluation,
   type MatrixEvaluation,
   trainTest,
 } from '../evaluate/index.js';
-import { learn } from '../learn/index.js';
+import { learn, learnFromScores, readScoreTable } from '../learn/index.js';
 import { Router } from '../route/index.js';
-import type { MetricName } from '../types.js';
+import type { MetricName, OutcomeTable } from '../types.js';
 import { type Command, integer, noArguments, number, objective, oneOf, required, text, usage } from './command.js';
 import { FORMATS, readData } from './data.js';
 import { table } from './describe.js';
 import { evaluateRanking, RANKING_OPTIONS } from './evaluate-ranking.js';
+import { describeCells, describeCold, describeOnline, fillCells, fitPredictor, goOn, restrict } from './predict.js';
 
-const PROTOCOLS = ['cv', 'split', 'log', 'offpolicy', 'leave-one-out'] as const;
+const PROTOCOLS = ['cv', 'split', 'log', 'offpolicy', 'leave-one-out', 'cells', 'cold', 'online'] as const;
 const METRICS = ['score', 'rating', 'retry', 'length'] as const;
 
 export const evaluate: Command = {
@@ -34,6 +39,9 @@ export const evaluate: Command = {
     '  offpolicy  for a log with propensities: IPS and SNIPS estimates with effective sample sizes\n' +
     '  leave-one-out  HR@10 and NDCG@10 of factorise: a folder with train.txt (a line a user: user item item …) and\n' +
     '             test.txt (user, the held-out item, the others to rank it among)\n' +
+    '  cells      a matrix: 30% of the cells hidden, predicted from the rest\n' +
+    '  cold       a matrix with categories: a fifth of the experts known only by their category means on half the prompts\n' +
+    '  online     a matrix: experts join one by one, outcomes stream; beside learning anew after every 1,000 outcomes\n' +
     'Default: cv for a matrix, offpolicy for a log. Every setting of the learner is chosen inside the training part.\n' +
     'Intervals are 95%, by bootstrap over groups of prompts; the gain over the best single expert is paired.\n\n' +
     FORMATS,
@@ -54,6 +62,17 @@ export const evaluate: Command = {
     },
     explore: { type: 'string', value: 'EPSILON', help: 'evaluate the router with this ε-greedy exploration' },
     among: { type: 'string', value: 'N', help: 'how many of the best take part in exploring (default 5)' },
+    attributes: {
+      type: 'string',
+      value: 'NAMES',
+      help: 'what is known of a conversation besides its text: a,b (category: that of a matrix)',
+    },
+    scores: {
+      type: 'string',
+      value: 'FILE',
+      help: "a score table (CSV) as content; 'category-means' takes the training part's own, as a judge's table would give them",
+    },
+    'without-outcomes': { type: 'boolean', help: 'cv: route by --scores alone, the category naming the dimension' },
     replicates: { type: 'string', value: 'N', help: 'resamples of the bootstrap (default 2000)' },
     ...RANKING_OPTIONS,
   },
@@ -73,11 +92,25 @@ export const evaluate: Command = {
     const metric = oneOf<MetricName>(values, 'metric', METRICS);
     const weights = given ?? (protocol === 'offpolicy' ? undefined : { [metric ?? 'score']: metric === 'retry' ? -1 : 1 });
 
+    const names = text(values, 'attributes')
+      ?.split(',')
+      .filter((name) => name !== '');
+    const asked = text(values, 'scores');
+    const scoreTable = asked === undefined || asked === 'category-means' ? undefined : await readScoreTable(asked, { signal });
+    const alone = values['without-outcomes'] === true;
+    if (alone && asked === undefined) throw usage('--without-outcomes needs --scores');
+    const fitModel: typeof learn = async (training, options) => {
+      const content = scoreTable ?? (asked === undefined ? undefined : categoryMeans(training as OutcomeTable, metric ?? 'score'));
+      if (alone && content) return learnFromScores(content, { attribute: 'category', seed: options?.seed, signal: options?.signal });
+      return learn(training, { ...options, attributes: names, content, beliefs: false });
+    };
     const fit: Fit = async (training, options) => {
-      const router = await Router.from(await learn(training, options), options);
-      return async (conversations, { signal: stop }) => {
+      const model = await fitModel(training, options);
+      const router = await Router.from(model, options);
+      return async (conversations, { attributes: all, signal: stop }) => {
+        const attributes = all.map((known) => restrict(known, router.attributeNames));
         const explore = epsilon === undefined ? undefined : { epsilon, among: integer(values, 'among', 1) ?? 5 };
-        const decisions = await router.route(conversations, { k: 1, objective: weights, explore, seed: 0, signal: stop });
+        const decisions = await router.route(conversations, { k: 1, objective: weights, explore, seed: 0, signal: stop, attributes });
         return decisions.map(({ candidates }) => candidates.map(({ expert, propensity }) => ({ expert, probability: propensity })));
       };
     };
@@ -89,6 +122,18 @@ export const evaluate: Command = {
       signal,
       onProgress,
     };
+    if (protocol === 'cells') {
+      const result = evaluateCells(outcomes, fillCells, common);
+      return { json: { data: path, ...result }, text: describeCells(result) };
+    }
+    if (protocol === 'cold') {
+      const result = await evaluateCold(outcomes, fitPredictor(names), common);
+      return { json: { data: path, ...result }, text: describeCold(result) };
+    }
+    if (protocol === 'online') {
+      const result = await evaluateOnline(outcomes, goOn(names), fit, common);
+      return { json: { data: path, ...result }, text: describeOnline(result) };
+    }
     if (protocol === 'offpolicy') {
       const result = await evaluateLog(outcomes, fit, { ...common, objective: weights });
       return { json: { data: path, ...result }, text: describeLog(result) };

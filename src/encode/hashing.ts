@@ -14,6 +14,8 @@ export interface HashingEncoderOptions {
   idf: Float32Array;
   /** Row-major, columns × dimensions. */
   projection: Float32Array;
+  /** Added to every vector, one a dimension. Default: nothing. */
+  offset?: readonly number[] | undefined;
   /** How many threads one call may use. Default: all. */
   threads?: number | undefined;
 }
@@ -27,20 +29,27 @@ export class HashingEncoder implements Encoder {
   readonly dimensions: number;
   readonly #tables: EncoderTables;
   readonly #threads: number;
+  readonly #offset: readonly number[] | undefined;
 
   /** The arrays are copied. @throws PointsmanError BAD_ARGUMENT, WRONG_SHAPE, DETACHED_BUFFER, ADDON_NOT_FOUND */
-  constructor({ dimensions, idf, projection, threads }: HashingEncoderOptions) {
+  constructor({ dimensions, idf, projection, offset, threads }: HashingEncoderOptions) {
     this.#threads = threads ?? native().doctor().threads;
     if (!Number.isInteger(this.#threads) || this.#threads < 1 || this.#threads > 1024) {
       throw new PointsmanError('BAD_ARGUMENT', `threads must be an integer from 1 to 1024, not ${String(threads)}`);
     }
     this.#tables = call(() => textAddon().encoderTables(idf, projection, dimensions));
+    if (offset !== undefined && offset.length !== dimensions) {
+      throw new PointsmanError('WRONG_SHAPE', `the offset has ${offset.length} numbers, not ${dimensions}`);
+    }
+    this.#offset = offset;
     this.dimensions = dimensions;
   }
 
   /** @throws PointsmanError BAD_CONVERSATION, ABORTED */
   async encode(conversations: readonly Conversation[], { signal }: { signal?: AbortSignal | undefined } = {}): Promise<Float32Array> {
     const packed = pack(conversations);
-    return run(() => textAddon().encodeText(...packed, this.#tables, this.#threads), 'encode', { signal });
+    const rows = await run(() => textAddon().encodeText(...packed, this.#tables, this.#threads), 'encode', { signal });
+    const offset = this.#offset;
+    return offset === undefined ? rows : rows.map((value, i) => value + (offset[i % offset.length] as number));
   }
 }

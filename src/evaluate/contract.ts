@@ -1,5 +1,5 @@
 /** What evaluation takes and gives. It knows neither engine, router nor learner: the fit is a function. */
-import type { Conversation, OutcomeTable, TaskOptions } from '../types.js';
+import type { Attributes, Conversation, OutcomeTable, TaskOptions } from '../types.js';
 
 /** An expert that a policy may choose, with the probability of it. */
 export interface Choice {
@@ -7,10 +7,13 @@ export interface Choice {
   probability: number;
 }
 
-/** What a fit gives: for each conversation its possible experts, probabilities summing to 1. */
+/**
+ * What a fit gives: for each conversation its possible experts, probabilities summing to 1. `attributes` are those of the data, one
+ * a conversation, with its category as `category`: whether a policy uses them is its own affair.
+ */
 export type RoutingPolicy = (
   conversations: readonly Conversation[],
-  options: { signal?: AbortSignal | undefined },
+  options: { attributes: readonly Attributes[]; signal?: AbortSignal | undefined },
 ) => Promise<readonly (readonly Choice[])[]>;
 
 /** Learns from the training part alone; every setting is to be chosen inside of it. */

@@ -16,7 +16,7 @@ import type { MetricName, OutcomeTable } from '../types.js';
 import { bestSingleExpert, outcomeMatrix } from './baselines.js';
 import { type Column, interval, resample } from './bootstrap.js';
 import type { Choice, Estimate, EvaluateOptions, Fit } from './contract.js';
-import { drawLog, groupFolds, groupOf, selectConversations } from './table.js';
+import { drawLog, groupFolds, groupOf, knownOf, selectConversations } from './table.js';
 
 export interface MatrixOptions extends EvaluateOptions {
   /** What is maximised (`retry`: minimised). Default `score`. */
@@ -137,7 +137,7 @@ async function evaluate(
     const policy = await fit(training, { seed, signal, onProgress });
     const choices = await policy(
       candidates.map((row) => table.conversations[rows[row] as number] ?? []),
-      { signal },
+      { attributes: candidates.map((row) => knownOf(table, rows[row] as number)), signal },
     );
     for (const [n, row] of candidates.entries()) {
       const value = policyValue(choices[n] ?? [], numberOf, (e, p) => {

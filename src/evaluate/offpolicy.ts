@@ -19,7 +19,7 @@ import type { MetricName, Objective, OutcomeTable } from '../types.js';
 import { bestSingleExpert } from './baselines.js';
 import { interval, resample } from './bootstrap.js';
 import type { Estimate, EvaluateOptions, Fit } from './contract.js';
-import { groupFolds, groupOf, selectConversations } from './table.js';
+import { groupFolds, groupOf, knownOf, selectConversations } from './table.js';
 
 /** What a log says of a policy's value. */
 export interface ValueEstimate {
@@ -137,7 +137,7 @@ export async function evaluateLog(table: OutcomeTable, fit: Fit, options: LogOpt
       const tested = table.conversations.flatMap((_, c) => (foldOf[c] === fold ? [c] : []));
       const choices = await policy(
         tested.map((c) => table.conversations[c] ?? []),
-        { signal },
+        { attributes: tested.map((c) => knownOf(table, c)), signal },
       );
       const rowOf = new Map(tested.map((c, row) => [c, row]));
       for (const n of records) {

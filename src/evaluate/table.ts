@@ -1,7 +1,7 @@
 /** Parts of an outcome table: some conversations of it, some records of it, a log drawn from it, folds of it. */
 import { PointsmanError, plural } from '../errors.js';
 import type { Random } from '../random.js';
-import type { MetricName, OutcomeTable } from '../types.js';
+import type { Attributes, MetricName, OutcomeTable } from '../types.js';
 
 /** Group of conversation c; without groups every conversation is its own. */
 export function groupOf(table: OutcomeTable, c: number): number {
@@ -35,7 +35,14 @@ export function selectRecords(table: OutcomeTable, keep: (record: number) => boo
     ...(table.propensity && { propensity: Float32Array.from(records, (n) => table.propensity?.[n] as number) }),
     ...(table.split && { split: of(table.split) }),
     ...(table.category && { category: of(table.category) }),
+    ...(table.attributes && { attributes: of(table.attributes) }),
   };
+}
+
+/** What is known of a conversation besides its text, its category included. */
+export function knownOf(table: OutcomeTable, c: number): Attributes {
+  const category = table.category?.[c];
+  return category ? { category, ...table.attributes?.[c] } : (table.attributes?.[c] ?? {});
 }
 
 /** The part of the table whose conversations `keep` accepts. */

@@ -54,6 +54,33 @@ export interface JointModel {
   projection: Float32Array;
 }
 
+/** See native/train/hierarchical.hpp; `outputs` are the experts. */
+export interface HierarchicalProblem extends Problem {
+  /** outputs × width, the last component 1 */
+  features: Float32Array;
+  width: number;
+}
+
+export interface Hierarchy {
+  noise: number;
+  /** dimensions + 1, the constant last */
+  variance: number[];
+  penalty: number;
+  /** (dimensions + 1) × width */
+  map: number[];
+  evidence: number;
+}
+
+/** u = V^−½ δ of each expert: N(mean, (diag(diagonal) + Σ columns columnsᵀ)⁻¹); n is dimensions + 1. */
+export interface Posteriors {
+  /** outputs × n */
+  mean: Float32Array;
+  /** outputs × n */
+  diagonal: Float32Array;
+  /** outputs × rank × n */
+  columns: Float32Array;
+}
+
 interface LearnAddon extends TextAddon {
   spectralBasis(
     rows: SparseRows,
@@ -84,6 +111,23 @@ interface LearnAddon extends TextAddon {
   fitJoint(problem: Problem, settings: JointSettings, threads: number): NativeTask<JointModel>;
   /** 2 × outcomes: the shared part, then the specific part, by models that did not see the conversation's fold. */
   heldOutJoint(problem: Problem, fold: Uint32Array, settings: JointSettings, threads: number, listener: Listener): NativeTask<Float32Array>;
+  fitHierarchy(
+    problem: HierarchicalProblem,
+    group: Uint32Array,
+    rounds: number,
+    threads: number,
+    listener: Listener,
+  ): NativeTask<Omit<Hierarchy, 'variance' | 'map'> & { variance: Float64Array; map: Float64Array }>;
+  posteriors(problem: HierarchicalProblem, hierarchy: Hierarchy, rank: number, threads: number): NativeTask<Posteriors>;
+  /** One prediction an outcome, by models that did not see the conversation's fold. */
+  heldOutHierarchy(
+    problem: HierarchicalProblem,
+    fold: Uint32Array,
+    hierarchy: Hierarchy,
+    rounds: number,
+    threads: number,
+    listener: Listener,
+  ): NativeTask<Float32Array>;
   checksum(bytes: Uint8Array): string;
 }
 

@@ -12,9 +12,10 @@ import { join } from 'node:path';
 import { PointsmanError } from '../errors.js';
 import type { TaskOptions } from '../types.js';
 import { learnAddon } from './addon.js';
+import { writeDurably } from './durable.js';
 import type { FactorArrays } from './factorise.js';
 import type { FactorSettings } from './factors-addon.js';
-import { writeDurably } from './files.js';
+
 import { checkPath, makeFolder } from './folder.js';
 import { fileError } from './interactions.js';
 

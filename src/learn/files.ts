@@ -5,18 +5,21 @@
  *   parameters-….bin  little-endian: the idf of unseen columns (float32), the number of stored columns (uint32), their
  *                   numbers (uint32 each), their idf (float32 each), their rows of the projection (p × float32 each);
  *                   of a model on the user's encoder: its head (head.ts)
+ *   beliefs-….bin   what is believed of the experts (beliefs-file.ts), where the model was learned with beliefs
  *   experts-….index   the engine's snapshot of the experts' vectors (it carries its own checksums)
  *
  * Each file is written beside its place and renamed into it, model.json last: it names the version of the others, so a
  * folder that was torn between two models is noticed.
  */
-import { access, open, readFile, rename, rm } from 'node:fs/promises';
+import { access, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { featureColumns } from '../encode/index.js';
 import { ExpertIndex } from '../engine/index.js';
 import { PointsmanError } from '../errors.js';
 import type { TaskOptions } from '../types.js';
 import { learnAddon } from './addon.js';
+import { openBeliefs, saveBeliefs } from './beliefs-file.js';
+import { writeDurably } from './durable.js';
 import { checkPath, makeFolder } from './folder.js';
 import { type HeadArrays, packHead, unpackHead } from './head.js';
 import { fileError } from './interactions.js';
@@ -28,7 +31,11 @@ interface ModelFile {
   format: string;
   version: string;
   parameters: ModelParameters;
-  files: { parameters: { name: string; bytes: number; checksum: string }; experts: { name: string; size: number } };
+  files: {
+    parameters: { name: string; bytes: number; checksum: string };
+    experts: { name: string; size: number };
+    beliefs?: { name: string };
+  };
 }
 
 export async function saveFolder(
@@ -45,11 +52,16 @@ export async function saveFolder(
   const files = {
     parameters: { name: `parameters-${version}.bin`, bytes: bytes.byteLength, checksum: learnAddon().checksum(bytes) },
     experts: { name: `experts-${version}.index`, size: index.size },
+    ...(arrays.beliefs && { beliefs: { name: `beliefs-${version}.bin` } }),
   };
   try {
     await makeFolder(folder);
     const before = await readModelFile(folder).catch(() => undefined);
     await writeDurably(join(folder, files.parameters.name), bytes);
+    if (arrays.beliefs && files.beliefs) {
+      const heard = new Float64Array(arrays.beliefs.ids.length).fill(Number.NaN);
+      await saveBeliefs(join(folder, files.beliefs.name), { beliefs: arrays.beliefs, modelVersion: version, updates: 0, heard });
+    }
     await index.save(join(folder, files.experts.name), { signal });
     const body: ModelFile = { format: FORMAT, version, parameters, files };
     await writeDurably(join(folder, 'model.json'), Buffer.from(`${JSON.stringify({ checksum: checksumOf(body), ...body }, null, 2)}\n`));
@@ -80,6 +92,9 @@ export async function openFolder(folder: string, { signal, threads }: TaskOption
   });
   const index = await ExpertIndex.open(expertsPath, { threads, signal });
   if (index.size !== files.experts.size) throw new PointsmanError('FILE_CORRUPT', `${folder} has the experts of another model`);
+  if (files.beliefs && parameters.beliefs) {
+    arrays.beliefs = (await openBeliefs(join(folder, files.beliefs.name), parameters.beliefs, version)).beliefs;
+  }
   return { parameters, arrays, index, version };
 }
 
@@ -139,22 +154,4 @@ function unpackArrays(bytes: Uint8Array, p: number, path: string): TextArrays {
     for (let j = 0; j < p; j++) projection[c * p + j] = view.getFloat32(8 + 4 * (2 * stored + n * p + j), true);
   }
   return { idf, projection };
-}
-
-/** All of it under a temporary name, synced, then renamed; a full disk leaves nothing behind. */
-export async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
-  const temporary = `${path}.${process.pid}.tmp`;
-  try {
-    const file = await open(temporary, 'w');
-    try {
-      await file.writeFile(bytes);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  }
 }

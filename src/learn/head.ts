@@ -1,7 +1,7 @@
 /**
  * The head of a model that was learned with an encoder of the user's: from that encoder's vectors to the feature space.
  *
- *     ψ = (v − centre) · projection
+ *     ψ = (v − centre) · projection + offset
  *
  * with sums in float64 in rising order. A model names the encoder it needs, by its dimensions and where it has one its id.
  */
@@ -26,11 +26,19 @@ export class HeadEncoder implements Encoder {
   readonly id: string | undefined;
   readonly #base: Encoder;
   readonly #arrays: HeadArrays;
+  readonly #offset: readonly number[] | undefined;
 
   /** @throws PointsmanError WRONG_ENCODER */
-  constructor(base: Encoder | undefined, needed: EncoderNeeded, arrays: HeadArrays, dimensions: number) {
+  constructor(
+    base: Encoder | undefined,
+    needed: EncoderNeeded,
+    arrays: HeadArrays,
+    dimensions: number,
+    offset?: readonly number[],
+  ) {
     this.#base = fitting(base, needed);
     this.#arrays = arrays;
+    this.#offset = offset;
     this.dimensions = dimensions;
     this.id = needed.id;
   }
@@ -43,7 +51,7 @@ export class HeadEncoder implements Encoder {
     const psi = new Float32Array(conversations.length * p);
     const sums = new Float64Array(p);
     for (let i = 0; i < conversations.length; i++) {
-      sums.fill(0);
+      for (let j = 0; j < p; j++) sums[j] = this.#offset?.[j] ?? 0;
       for (let d = 0; d < wide; d++) {
         const x = (vectors[i * wide + d] as number) - (centre[d] as number);
         for (let j = 0; j < p; j++) sums[j] = (sums[j] as number) + x * (projection[d * p + j] as number);

@@ -1,6 +1,8 @@
 /** Learning: outcomes in, a model that routes out. */
 export { type FactorArrays, Factorisation, type FactoriseOptions, factorise, type History } from './factorise.js';
+export { completeCells } from './cells.js';
 export { checkFile, checkFolder } from './folder.js';
+export { type FromScoresOptions, type LabelledConversation, learnFromScores } from './from-scores.js';
 export { learn } from './input.js';
 export { type LogLine, logLines, type ReadOptions, readInteractions, tableOf } from './interactions.js';
 export type { LearnOptions } from './learn.js';
@@ -27,4 +29,5 @@ export {
   type TranscriptMessage,
   type TranscriptOptions,
 } from './transcripts.js';
+export { OnlineLearner, type OnlineOptions } from './online.js';
 export { readScoreTable, writeScoreTable } from './score-table.js';

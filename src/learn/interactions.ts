@@ -3,7 +3,8 @@ import { createReadStream } from 'node:fs';
 import { pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { PointsmanError } from '../errors.js';
-import type { Conversation, Interaction, MetricName, OutcomeTable, TaskOptions } from '../types.js';
+import type { Attributes, Conversation, Interaction, MetricName, OutcomeTable, TaskOptions } from '../types.js';
+import { checkAttributes } from './attributes.js';
 import { checkPath } from './folder.js';
 import { METRIC_NAMES, METRICS } from './metrics.js';
 
@@ -108,11 +109,14 @@ class TableBuilder {
   readonly #experts = new Numbering();
   readonly #groups = new Numbering();
   readonly #groupOf: number[] = [];
+  readonly #texts = new Numbering();
+  readonly #attributes: Attributes[] = [];
   #grouped = false;
   readonly #conversation: number[] = [];
   readonly #expert: number[] = [];
   readonly #values: { [metric in MetricName]: number[] } = { retry: [], rating: [], length: [], score: [] };
   readonly #propensity: number[] = [];
+  readonly #at: number[] = [];
 
   add(value: unknown, where: string): void {
     const bad = (what: string) => new PointsmanError('BAD_DATA', `${where}: ${what}`);
@@ -123,6 +127,7 @@ class TableBuilder {
     const values = METRIC_NAMES.map((name) => metricValue(name, record[name], bad));
     if (values.every(Number.isNaN)) throw bad(`no outcome: expected at least one of ${METRIC_NAMES.join(', ')}`);
     const { propensity, at, user, group } = record;
+    const attributes = record.attributes === undefined ? {} : checkAttributes(record.attributes, bad);
     if (propensity !== undefined && !(typeof propensity === 'number' && propensity > 0 && propensity <= 1)) {
       throw bad('propensity must be a number above 0 and at most 1');
     }
@@ -133,9 +138,10 @@ class TableBuilder {
     if (group !== undefined && typeof group !== 'string') throw bad('group must be a string');
 
     for (const [i, name] of METRIC_NAMES.entries()) this.#values[name].push(values[i] as number);
-    this.#conversation.push(this.#numberOf(conversation, group));
+    this.#conversation.push(this.#numberOf(conversation, attributes, group));
     this.#expert.push(this.#experts.of(record.expert));
     this.#propensity.push(propensity ?? Number.NaN);
+    this.#at.push(at === undefined ? Number.NaN : Date.parse(at));
   }
 
   table(): OutcomeTable {
@@ -149,19 +155,27 @@ class TableBuilder {
       conversation: Uint32Array.from(this.#conversation),
       expert: Uint32Array.from(this.#expert),
       metrics,
+      ...(this.#attributes.some((each) => Object.keys(each).length > 0) && { attributes: this.#attributes }),
       ...(this.#grouped && { group: Uint32Array.from(this.#groupOf) }),
+      ...(!this.#at.every(Number.isNaN) && { at: Float64Array.from(this.#at) }),
       ...(!this.#propensity.every(Number.isNaN) && { propensity: Float32Array.from(this.#propensity) }),
     };
   }
 
-  /** Equal conversations are one, whoever answered them. */
-  #numberOf(conversation: Conversation, group: string | undefined): number {
-    const key = JSON.stringify(conversation.map(({ role, content }) => [role, content]));
+  /** Equal conversations of equal attributes are one, whoever answered them. */
+  #numberOf(conversation: Conversation, attributes: Attributes, group: string | undefined): number {
+    const text = JSON.stringify(conversation.map(({ role, content }) => [role, content]));
+    const known = Object.entries(attributes).sort(([a], [b]) => (a < b ? -1 : 1));
+    const key = known.length === 0 ? text : `${text} ${JSON.stringify(known)}`;
     let number = this.#conversationNumbers.get(key);
     if (number === undefined) {
       number = this.#conversations.push(conversation) - 1;
       this.#conversationNumbers.set(key, number);
-      this.#groupOf.push(this.#groups.of(group === undefined ? `alone ${number}` : `group ${group}`));
+      this.#attributes.push(Object.fromEntries(known));
+      const seen = this.#texts.names.length;
+      const alone = this.#texts.of(text);
+      if (alone < seen) this.#grouped = true; // the same text with other attributes must not lie on both sides of a split
+      this.#groupOf.push(this.#groups.of(group === undefined ? `alone ${alone}` : `group ${group}`));
     }
     if (group !== undefined) {
       this.#grouped = true;

@@ -27,9 +27,9 @@ export async function fitJointly(
   fold: Uint32Array,
   { threads, tasks }: Work,
 ): Promise<Fitted> {
-  const { dimensions, eigenvalues } = corpus;
-  const spread = Float64Array.from(eigenvalues, Math.sqrt);
-  const coordinates = corpus.vectors.map((u, i) => u * (spread[i % dimensions] as number));
+  const { dimensions, spectral, eigenvalues } = corpus;
+  const spread = Float64Array.from({ length: dimensions }, (_, k) => (k < spectral ? Math.sqrt(eigenvalues[k] as number) : 1));
+  const coordinates = corpus.coordinates.map((z, i) => z / (spread[i % dimensions] as number));
   const problems = metrics.map(
     ({ conversation, expert, value }): Problem => ({
       coordinates,
@@ -91,7 +91,25 @@ export async function fitJointly(
     }),
   };
   const penalty = Math.max(...chosen.map(({ specificPenalty }) => specificPenalty));
-  return { expected, factors, rank, penalty, predictions: Float32Array.from(predictions) };
+  const advantages = {
+    row: concatenated(metrics.map(({ conversation }) => conversation)),
+    output: concatenated(metrics.map(({ expert }, r) => expert.map((m) => r * experts + m))),
+    target: Float32Array.from(metrics.flatMap((_, r) => beyond(corpus, problems[r] as Problem, chosen[r] as JointModel))),
+  };
+  return { expected, factors, rank, penalty, predictions: Float32Array.from(predictions), advantages };
+}
+
+/** Outcomes less the conversation's expected one. */
+function beyond({ dimensions }: Corpus, { coordinates, row, target }: Problem, { shared }: JointModel): number[] {
+  return Array.from(row, (i, e) => {
+    let rest = (target[e] as number) - (shared[dimensions] as number);
+    for (let k = 0; k < dimensions; k++) rest -= (coordinates[i * dimensions + k] as number) * (shared[k] as number);
+    return rest;
+  });
+}
+
+function concatenated(lists: readonly Uint32Array[]): Uint32Array {
+  return Uint32Array.from(lists.flatMap((list) => Array.from(list)));
 }
 
 function modelOf(models: readonly JointModel[], output: number, experts: number): JointModel {

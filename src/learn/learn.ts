@@ -12,15 +12,20 @@ import { textAddon } from '../encode/addon.js';
 import { pack } from '../encode/pack.js';
 import { PointsmanError } from '../errors.js';
 import { native, run } from '../native.js';
-import type { Encoder, OutcomeTable, TaskOptions } from '../types.js';
-import { learnAddon } from './addon.js';
+import type { Attributes, Conversation, Encoder, OutcomeTable, ScoreTable, TaskOptions } from '../types.js';
+import { type Factors, learnAddon } from './addon.js';
+import { attributeCoordinates, attributesOf, attributeWidth, type KnownAttribute, knownAttributes } from './attributes.js';
+import type { Beliefs } from './beliefs.js';
 import { fitReadOut } from './calibration.js';
+import { hybridBeliefs, learnBeliefs } from './first-beliefs.js';
 import { checkEncoder, encodeWith, rowsOf } from './head.js';
+import { fitHybrid } from './hybrid.js';
 import { fitJointly } from './joint.js';
-import { assemble, type LearnedModel } from './model.js';
+import { assemble, type LearnedModel, normalised } from './model.js';
 import { foldsOf, type MetricObservations, observationsOf } from './observations.js';
+import { checkScoreTable } from './score-table.js';
 import { answeredBySeveral } from './select.js';
-import { fitInStages } from './stages.js';
+import { type Fitted, fitInStages } from './stages.js';
 
 export interface LearnOptions extends TaskOptions {
   /** Of the folds and the solvers. The same seed gives the same model, whatever the number of threads. Default 0. */
@@ -34,49 +39,78 @@ export interface LearnOptions extends TaskOptions {
    * opened with the same one.
    */
   encoder?: Encoder | undefined;
+  /** Attributes of conversations to learn from; `category` may be the category of an outcome matrix. Default: all but that. */
+  attributes?: readonly string[] | undefined;
+  /** Scores of experts in named dimensions: the feature space gets these dimensions, and experts without outcomes a vector (hybrid.ts). */
+  content?: ScoreTable | undefined;
+  /** Also learn how sure each expert's vector is, which going on learning online needs. Default true. */
+  beliefs?: boolean | undefined;
 }
 
 const FOLDS = 5;
 /** Leading directions of the corpus that the regressions see. */
 const SPECTRAL_DIMENSIONS = 192;
+/** What the regressions see of an attribute: with a penalty l, a value's effect is held by (l / scale)² pseudo-outcomes. */
+export const ATTRIBUTE_SCALE = 8;
 /** Up to so many outputs each has a regression of its own. */
 const MOST_FULL_RANK = 128;
 const LOW_RANKS = [4, 8];
 
 /** @throws PointsmanError NOT_ENOUGH_DATA, BAD_DATA, BAD_CONVERSATION, BAD_ARGUMENT, WRONG_SHAPE, ABORTED */
 export async function learn(table: OutcomeTable, options: LearnOptions = {}): Promise<LearnedModel> {
-  const { seed = 0, threads = native().doctor().threads, signal, onProgress } = options;
-  if (!Number.isSafeInteger(seed) || seed < 0)
-    throw new PointsmanError('BAD_ARGUMENT', `seed must be an integer of at least 0, not ${String(seed)}`);
-  if (!Number.isInteger(threads) || threads < 1 || threads > 1024) {
-    throw new PointsmanError('BAD_ARGUMENT', `threads must be an integer from 1 to 1024, not ${String(threads)}`);
-  }
-  const work: Work = { seed, threads, tasks: { signal, onProgress } };
+  const work = workOf(options);
+  const { seed } = work;
   const used = observedPart(table);
   const metrics = observationsOf(used);
   if (options.encoder !== undefined) checkEncoder(options.encoder);
-  const corpus = await analyse(used, options.encoder, work);
+  const corpus = await analyse(used.conversations, attributesOf(used, options.attributes), work, options.encoder);
   const fold = foldsOf(used, FOLDS, seed);
 
   const biasPriors = metrics.map((observations) => biasPrior(observations, used.experts.length));
+  if (options.content !== undefined) {
+    checkScoreTable(options.content);
+    const fitted = await fitHybrid(used, options.content, metrics, biasPriors, corpus, fold, work);
+    const { factors, scale } = normalised(corpus, fitted.factors, fitted.kept);
+    const beliefs = options.beliefs === false ? undefined : hybridBeliefs(fitted, scale, noiseOf(metrics, fitted.predictions));
+    return finish(fitted, fitted.experts, factors, beliefs, fitted);
+  }
   const outputs = metrics.length * used.experts.length;
   const ranks = ranksOf(outputs, corpus.dimensions, options.ranks);
   const jointly = !answeredBySeveral(metrics) && ranks.every((rank) => rank === outputs);
   const fitted = jointly
     ? await fitJointly(metrics, biasPriors, used.experts.length, corpus, fold, work)
     : await fitInStages(metrics, biasPriors, used.experts.length, ranks, corpus, fold, work);
-  const { expected, factors, rank, penalty, predictions } = fitted;
-  return assemble({
-    seed,
-    experts: used.experts,
-    metrics,
-    corpus,
-    expected,
-    factors,
-    settings: { rank, penalty, outcomes: predictions.length },
-    readOuts: readOutsOf(metrics, predictions),
-    work,
-  });
+  const { factors, psi } = normalised(corpus, fitted.factors);
+  const noise = noiseOf(metrics, fitted.predictions);
+  const beliefs = options.beliefs === false ? undefined : await learnBeliefs(used.experts, metrics, fitted, factors, psi, noise, work);
+  return finish(fitted, used.experts, factors, beliefs, undefined);
+
+  function finish(
+    { expected, rank, penalty, predictions }: Fitted,
+    experts: readonly string[],
+    factors: Factors,
+    beliefs: Beliefs | undefined,
+    named: { names: readonly string[]; offset: readonly number[] } | undefined,
+  ): Promise<LearnedModel> {
+    const settings = { rank, penalty, outcomes: predictions.length };
+    const readOuts = readOutsOf(metrics, predictions);
+    return assemble({ seed, named, experts, metrics, corpus, expected, factors, settings, beliefs, readOuts, work });
+  }
+}
+
+/** @throws PointsmanError BAD_ARGUMENT */
+export function workOf({
+  seed = 0,
+  threads = native().doctor().threads,
+  signal,
+  onProgress,
+}: TaskOptions & { seed?: number | undefined; threads?: number | undefined }): Work {
+  if (!Number.isSafeInteger(seed) || seed < 0)
+    throw new PointsmanError('BAD_ARGUMENT', `seed must be an integer of at least 0, not ${String(seed)}`);
+  if (!Number.isInteger(threads) || threads < 1 || threads > 1024) {
+    throw new PointsmanError('BAD_ARGUMENT', `threads must be an integer from 1 to 1024, not ${String(threads)}`);
+  }
+  return { seed, threads, tasks: { signal, onProgress } };
 }
 
 export interface Work {
@@ -91,42 +125,59 @@ export interface Corpus {
   idf: Float32Array;
   /** Where the user's encoder gave the features: `values` of the rows are (vector − centre) · scale. */
   encoded: { encoder: Encoder; centre: Float32Array; scale: number } | undefined;
-  dimensions: number;
-  /** U, conversations × dimensions */
+  /** q, those of the text */
+  spectral: number;
+  /** U, conversations × q */
   vectors: Float32Array;
   /** σ² */
   eigenvalues: Float64Array;
-  /** Z = U Σ² */
+  attributes: KnownAttribute[];
+  /** q and those of the attributes */
+  dimensions: number;
+  /** conversations × dimensions: Z = U Σ², then the attributes' coordinates times ATTRIBUTE_SCALE */
   coordinates: Float32Array;
 }
 
 /** Features of the conversations, of their text or by the user's encoder. */
-async function featuresOf(table: OutcomeTable, encoder: Encoder | undefined, { threads, tasks }: Work) {
+async function featuresOf(conversations: readonly Conversation[], encoder: Encoder | undefined, { threads, tasks }: Work) {
   const addon = textAddon();
   if (encoder) {
-    const vectors = await encodeWith(encoder, table.conversations, tasks);
+    const vectors = await encodeWith(encoder, conversations, tasks);
     const { rows, ...encoded } = rowsOf(vectors, encoder.dimensions, addon.textColumns());
     return { rows, idf: new Float32Array(0), encoded: { encoder, ...encoded } };
   }
-  const packed = pack(table.conversations);
+  const packed = pack(conversations);
   const counts = await run((listener) => addon.textFeatures(...packed, new Float32Array(0), threads, listener), 'count n-grams', tasks);
-  const idf = addon.inverseFrequencies(counts.columns, table.conversations.length);
+  const idf = addon.inverseFrequencies(counts.columns, conversations.length);
   const rows = await run((listener) => addon.textFeatures(...packed, idf, threads, listener), 'weigh n-grams', tasks);
   return { rows, idf, encoded: undefined };
 }
 
-async function analyse(table: OutcomeTable, encoder: Encoder | undefined, work: Work): Promise<Corpus> {
+export async function analyse(
+  conversations: readonly Conversation[],
+  attributes: readonly Attributes[],
+  work: Work,
+  encoder?: Encoder,
+): Promise<Corpus> {
   const { seed, threads, tasks } = work;
-  const { rows, idf, encoded } = await featuresOf(table, encoder, work);
+  const { rows, idf, encoded } = await featuresOf(conversations, encoder, work);
   const basis = await run(
     (listener) => learnAddon().spectralBasis(rows, SPECTRAL_DIMENSIONS, seed, threads, listener),
     'spectral basis',
     tasks,
   );
-  const { dimensions, vectors, eigenvalues } = basis;
-  const coordinates = new Float32Array(vectors.length);
-  for (let i = 0; i < vectors.length; i++) coordinates[i] = (vectors[i] as number) * (eigenvalues[i % dimensions] as number);
-  return { rows, idf, encoded, dimensions, vectors, eigenvalues, coordinates };
+  const { dimensions: spectral, vectors, eigenvalues } = basis;
+  const known = knownAttributes(attributes);
+  const dimensions = spectral + attributeWidth(known);
+  const coordinates = new Float32Array(attributes.length * dimensions);
+  for (const [i, given] of attributes.entries()) {
+    for (let k = 0; k < spectral; k++) {
+      coordinates[i * dimensions + k] = (vectors[i * spectral + k] as number) * (eigenvalues[k] as number);
+    }
+    attributeCoordinates(known, given, coordinates, i * dimensions + spectral);
+    for (let k = i * dimensions + spectral; k < (i + 1) * dimensions; k++) coordinates[k] = ATTRIBUTE_SCALE * (coordinates[k] as number);
+  }
+  return { rows, idf, encoded, spectral, vectors, eigenvalues, attributes: known, dimensions, coordinates };
 }
 
 function ranksOf(outputs: number, dimensions: number, asked: readonly number[] | undefined): number[] {
@@ -137,6 +188,16 @@ function ranksOf(outputs: number, dimensions: number, asked: readonly number[] |
   }
   // A rank of at least the outputs is full rank; below, the corpus cannot give more directions than it has.
   return [...new Set(given.map((rank) => (rank >= outputs ? outputs : Math.min(rank, dimensions))))].filter((rank) => rank > 0);
+}
+
+/** The mean square of what held-out predictions leave of an outcome, by metric. */
+function noiseOf(metrics: readonly MetricObservations[], predictions: Float32Array): number[] {
+  let offset = 0;
+  return metrics.map(({ value }) => {
+    const sum = value.reduce((total, y, e) => total + (y - (predictions[offset + e] as number)) ** 2, 0);
+    offset += value.length;
+    return Math.max(1e-6, sum / value.length);
+  });
 }
 
 function readOutsOf(metrics: readonly MetricObservations[], predictions: Float32Array) {
@@ -159,6 +220,8 @@ function observedPart(table: OutcomeTable): OutcomeTable {
     conversation: table.conversation.map((c) => conversations.to[c] as number),
     expert: table.expert.map((e) => experts.to[e] as number),
     ...(table.group && { group: Uint32Array.from(conversations.kept, (c) => table.group?.[c] as number) }),
+    ...(table.category && { category: conversations.kept.map((c) => table.category?.[c] as string) }),
+    ...(table.attributes && { attributes: conversations.kept.map((c) => table.attributes?.[c] as Attributes) }),
   };
 }
 

@@ -9,12 +9,14 @@ import { HashingEncoder } from '../encode/index.js';
 import { ExpertIndex } from '../engine/index.js';
 import { PointsmanError } from '../errors.js';
 import { run } from '../native.js';
-import type { Encoder, MetricName, Objective, TaskOptions } from '../types.js';
+import type { Attributes, Encoder, MetricName, Objective, TaskOptions } from '../types.js';
 import { type Factors, learnAddon } from './addon.js';
+import { attributeCoordinates, attributeWidth, type KnownAttribute } from './attributes.js';
+import type { BeliefParameters, Beliefs } from './beliefs.js';
 import { type ReadOut, readOut, readOutInterval } from './calibration.js';
 import { openFolder, saveFolder } from './files.js';
 import { type EncoderNeeded, type HeadArrays, HeadEncoder } from './head.js';
-import type { Corpus, Work } from './learn.js';
+import { ATTRIBUTE_SCALE, type Corpus, type Work } from './learn.js';
 import { METRICS } from './metrics.js';
 import type { MetricObservations } from './observations.js';
 
@@ -37,12 +39,21 @@ export interface ModelParameters {
   metrics: MetricParameters[];
   /** Of a model that was learned with an encoder of the user's: what it must be opened with. */
   encoder?: EncoderNeeded;
+  /** What every ψ begins with, where the dimensions have a constant part. */
+  offset?: number[];
+  /** What experts' beliefs are made of (beliefs.ts). */
+  beliefs?: BeliefParameters;
+  /** Attributes of conversations, and for each value the p components that it adds to ψ; in models of text alone absent. */
+  attributes?: (KnownAttribute & { vectors: number[][] })[];
   /** What was chosen on held-out data, and from how much. */
   chosen: { rank: number; penalty: number; outcomes: number; conversations: number; experts: number };
 }
 
 /** The numbers of a model that only machines read: of the built-in encoder, or of a head on the user's. */
-export type ModelArrays = TextArrays | HeadArrays;
+export type ModelArrays = (TextArrays | HeadArrays) & {
+  /** Absent in models that were learned without them. */
+  beliefs?: Beliefs | undefined;
+};
 
 export interface TextArrays {
   /** One a column of the text features. */
@@ -100,6 +111,13 @@ export class LearnedModel {
     return new LearnedModel(parameters, arrays, index, version, options);
   }
 
+  /** What is believed of the experts: a copy, for `OnlineLearner`. @throws PointsmanError BAD_ARGUMENT for a model without */
+  beliefs(): Beliefs {
+    const { beliefs } = this.#arrays;
+    if (!beliefs) throw new PointsmanError('BAD_ARGUMENT', 'the model was learned without beliefs, so it cannot go on learning');
+    return beliefs.copy();
+  }
+
   /** Writes the model (files.ts); replaces an earlier one in the same folder. @throws PointsmanError FILE_IO */
   async save(folder: string, options: TaskOptions = {}): Promise<void> {
     await saveFolder(folder, this.parameters, this.#arrays, await this.index(options), this.version, options);
@@ -124,6 +142,38 @@ export class LearnedModel {
   expertVectors(): ExpertVectors {
     if (this.#experts instanceof ExpertIndex) throw new PointsmanError('BAD_ARGUMENT', "an opened model's experts are in its index");
     return this.#experts;
+  }
+
+  /** Names of the attributes of conversations that the model learned from. */
+  get attributeNames(): readonly string[] {
+    return (this.parameters.attributes ?? []).map(({ name }) => name);
+  }
+
+  /**
+   * ψ of conversations whose text gave `psi`, with what their attributes add. Values that the model does not know add nothing.
+   * @param psi rows × p @param attributes one a row @throws PointsmanError BAD_ARGUMENT for an attribute that the model does not know
+   */
+  withAttributes(psi: Float32Array, attributes: readonly Attributes[]): Float32Array {
+    const known = this.parameters.attributes ?? [];
+    const p = this.dimensionNames.length;
+    if (psi.length !== attributes.length * p)
+      throw new PointsmanError('WRONG_SHAPE', `psi must have ${attributes.length} rows of ${p} numbers`);
+    const out = psi.slice();
+    const coordinates = new Float32Array(attributeWidth(known));
+    const vectors = known.flatMap((each) => each.vectors);
+    for (const [i, given] of attributes.entries()) {
+      const unknown = Object.keys(given).find((name) => !known.some((each) => each.name === name));
+      if (unknown !== undefined) {
+        const has = known.length > 0 ? `only ${this.attributeNames.join(', ')}` : 'none';
+        throw new PointsmanError('BAD_ARGUMENT', `the model has no attribute '${unknown}', ${has}`);
+      }
+      attributeCoordinates(known, given, coordinates, 0);
+      for (const [v, value] of coordinates.entries()) {
+        if (value === 0) continue;
+        for (let j = 0; j < p; j++) out[i * p + j] = (out[i * p + j] as number) + value * (vectors[v]?.[j] as number);
+      }
+    }
+    return out;
   }
 
   /** Queries, so that ⟨query, expert⟩ = Σ_r α_r·ŷ_r. @param psi rows × p @returns rows × R(p + 1), row-major */
@@ -169,12 +219,15 @@ export class LearnedModel {
 
 export interface Learned {
   seed: number;
+  /** Names of the factors' dimensions, and what they begin with. Default: latent 1, …, and nothing. */
+  named?: { names: readonly string[]; offset: readonly number[] } | undefined;
   experts: readonly string[];
-  metrics: readonly MetricObservations[];
+  metrics: readonly Pick<MetricObservations, 'metric' | 'mean' | 'deviation'>[];
   corpus: Corpus;
   expected: Factors;
   factors: Factors;
   settings: { rank: number; penalty: number; outcomes: number };
+  beliefs: Beliefs | undefined;
   readOuts: readonly ReadOut[];
   work: Work;
 }
@@ -182,29 +235,34 @@ export interface Learned {
 /** Folds what was learned on spectral coordinates into one projection, and stacks the experts' blocks. */
 export async function assemble({
   seed,
+  named,
   experts,
   metrics,
   corpus,
   expected,
   factors,
   settings,
+  beliefs,
   readOuts,
   work,
 }: Learned): Promise<LearnedModel> {
   const learned = factors.rank;
   const p = learned + metrics.length;
-  const q = corpus.dimensions;
+  const q = corpus.spectral;
   const count = corpus.rows.starts.length - 1;
-  const scale = Float64Array.from({ length: learned }, (_, j) => meanRoot(corpus, factors, j, count));
-  const readout = new Float32Array(q * p);
-  for (let k = 0; k < q; k++) {
-    for (let j = 0; j < learned; j++) readout[k * p + j] = (factors.projection[k * learned + j] as number) / (scale[j] as number);
+  const readout = new Float32Array(corpus.dimensions * p);
+  for (let k = 0; k < corpus.dimensions; k++) {
+    for (let j = 0; j < learned; j++) readout[k * p + j] = factors.projection[k * learned + j] as number;
     for (let r = 0; r < metrics.length; r++) readout[k * p + learned + r] = expected.projection[k * metrics.length + r] as number;
   }
   const { rows, vectors, idf, encoded } = corpus;
-  const folded = await run(() => learnAddon().foldProjection(rows, vectors, q, readout, p, work.threads), 'fold projection', work.tasks);
+  const folded = await run(
+    () => learnAddon().foldProjection(rows, vectors, q, readout.subarray(0, q * p), p, work.threads),
+    'fold projection',
+    work.tasks,
+  );
   const projection = encoded ? folded.slice(0, encoded.centre.length * p).map((value) => value * encoded.scale) : folded;
-  const arrays = encoded ? { centre: encoded.centre, projection } : { idf, projection };
+  const arrays = { ...(encoded ? { centre: encoded.centre, projection } : { idf, projection }), beliefs };
 
   const dimensions = metrics.length * (p + 1);
   const expertRows = new Float32Array(experts.length * dimensions);
@@ -212,14 +270,14 @@ export async function assemble({
     for (let r = 0; r < metrics.length; r++) {
       const o = r * experts.length + m;
       const start = m * dimensions + r * (p + 1);
-      for (let j = 0; j < learned; j++) expertRows[start + j] = (factors.vectors[o * learned + j] as number) * (scale[j] as number);
+      for (let j = 0; j < learned; j++) expertRows[start + j] = factors.vectors[o * learned + j] as number;
       expertRows[start + p] = factors.bias[o] as number;
     }
   }
   const parameters: ModelParameters = {
     seed,
     dimensionNames: [
-      ...Array.from({ length: learned }, (_, j) => `latent ${j + 1}`),
+      ...(named?.names ?? Array.from({ length: learned }, (_, j) => `latent ${j + 1}`)),
       ...metrics.map(({ metric }) => `expected ${metric.name}`),
     ],
     metrics: metrics.map(({ metric, mean, deviation }, r) => ({
@@ -230,6 +288,9 @@ export async function assemble({
       readOut: readOuts[r] as ReadOut,
     })),
     ...(encoded && { encoder: neededOf(encoded.encoder) }),
+    ...(named && { offset: Array.from({ length: p }, (_, j) => Math.fround(named.offset[j] ?? 0)) }),
+    ...(corpus.attributes.length > 0 && { attributes: attributeVectors(corpus, readout.subarray(q * p), p) }),
+    ...(beliefs && { beliefs: beliefs.parameters }),
     chosen: { ...settings, conversations: count, experts: experts.length },
   };
   const digest = [JSON.stringify(parameters), JSON.stringify(experts)].map((text) => learnAddon().checksum(Buffer.from(text)));
@@ -247,20 +308,57 @@ function neededOf({ dimensions, id }: Encoder): EncoderNeeded {
 
 /** @throws PointsmanError WRONG_ENCODER */
 function encoderOf(
-  { encoder: needed, dimensionNames }: ModelParameters,
+  { encoder: needed, dimensionNames, offset }: ModelParameters,
   arrays: ModelArrays,
   threads: number | undefined,
   given?: Encoder,
 ) {
   const dimensions = dimensionNames.length;
-  if (needed) return new HeadEncoder(given, needed, arrays as HeadArrays, dimensions);
+  if (needed) return new HeadEncoder(given, needed, arrays as HeadArrays, dimensions, offset);
   if (given) throw new PointsmanError('WRONG_ENCODER', 'the model was learned with the built-in encoder and takes no other');
-  return new HashingEncoder({ dimensions, ...(arrays as TextArrays), threads });
+  return new HashingEncoder({ dimensions, ...(arrays as TextArrays), offset, threads });
 }
 
-/** The root of ψ_j's mean square over the training conversations: Σ_k σ_k⁴ R_kj² / n, for the coordinates are orthogonal. */
-function meanRoot({ dimensions, eigenvalues }: Corpus, { rank, projection }: Factors, j: number, count: number): number {
-  let sum = 0;
-  for (let k = 0; k < dimensions; k++) sum += ((eigenvalues[k] as number) * (projection[k * rank + j] as number)) ** 2;
-  return sum > 0 ? Math.sqrt(sum / count) : 1;
+/**
+ * The factors with ψ's dimensions from `kept` on brought to mean square 1 over the training conversations, what they were divided by,
+ * and ψ of those conversations.
+ */
+export function normalised({ dimensions, coordinates }: Corpus, factors: Factors, kept = 0) {
+  const { rank, projection, vectors } = factors;
+  const count = coordinates.length / dimensions;
+  const psi = new Float32Array(count * rank);
+  const sums = new Float64Array(rank);
+  const row = new Float64Array(rank);
+  for (let i = 0; i < count; i++) {
+    row.fill(0);
+    for (let k = 0; k < dimensions; k++) {
+      const z = coordinates[i * dimensions + k] as number;
+      for (let j = 0; j < rank; j++) row[j] = (row[j] as number) + z * (projection[k * rank + j] as number);
+    }
+    psi.set(row, i * rank);
+    for (let j = 0; j < rank; j++) sums[j] = (sums[j] as number) + (row[j] as number) ** 2;
+  }
+  const scale = sums.map((sum, j) => (sum > 0 && j >= kept ? Math.sqrt(sum / count) : 1));
+  return {
+    scale,
+    psi: psi.map((value, i) => value / (scale[i % rank] as number)),
+    factors: {
+      ...factors,
+      projection: projection.map((value, i) => value / (scale[i % rank] as number)),
+      vectors: vectors.map((value, i) => value * (scale[i % rank] as number)),
+    },
+  };
+}
+
+/** What each value adds to ψ, from the attributes' rows of the read-out. */
+function attributeVectors({ attributes }: Corpus, readout: Float32Array, p: number) {
+  let row = 0;
+  return attributes.map((attribute) => ({
+    ...attribute,
+    vectors: attribute.values.map(() => {
+      const vector = Array.from({ length: p }, (_, j) => Math.fround(ATTRIBUTE_SCALE * (readout[row * p + j] as number)));
+      row++;
+      return vector;
+    }),
+  }));
 }

@@ -9,6 +9,7 @@
  */
 import { run } from '../native.js';
 import { type Factors, learnAddon, type Problem, type Settings } from './addon.js';
+import { ahead, headStarts, meanAdvantages } from './head-start.js';
 import type { Corpus, Work } from './learn.js';
 import { type MetricObservations, runs } from './observations.js';
 import { choose, worth } from './select.js';
@@ -23,6 +24,15 @@ export interface Fitted {
   penalty: number;
   /** Held out, of every outcome, metric by metric: standard deviations above the metric's mean. */
   predictions: Float32Array;
+  advantages: Advantages;
+}
+
+/** What outcomes say beyond the conversation's expected ones. */
+export interface Advantages {
+  row: Uint32Array;
+  /** metric × experts + expert */
+  output: Uint32Array;
+  target: Float32Array;
 }
 
 /** l, in units of the corpus's σ²: from the subjects of a small log to hardly more than the largest subjects. */
@@ -41,7 +51,10 @@ export async function fitInStages(
   fold: Uint32Array,
   work: Work,
 ): Promise<Fitted> {
-  const problem = (row: Uint32Array, output: Uint32Array, target: Float32Array, outputs: number): Problem => ({
+  const expected = await fitExpected(metrics, biasPriors, experts, corpus, fold, work);
+  const { row, output, target } = advantages(metrics, experts, expected);
+  const outputs = metrics.length * experts;
+  const whole: Problem = {
     coordinates: corpus.coordinates,
     rows: fold.length,
     dimensions: corpus.dimensions,
@@ -49,17 +62,14 @@ export async function fitInStages(
     output,
     target,
     outputs,
-  });
-  const expected = await fitExpected(metrics, biasPriors, experts, problem, fold, work);
-  const { row, output, target } = advantages(metrics, experts, expected);
-  const outputs = metrics.length * experts;
-  const whole = problem(row, output, target, outputs);
+  };
   const common = { shrinkage: SHRINKAGE, biasPrior: Math.max(...biasPriors) };
   const candidates: Settings[] = [
     { rank: 0, penalties: [1], ...common },
     ...ranks.map((rank) => ({ rank, penalties: rank === outputs ? PENALTIES : LOW_RANK_PENALTIES, ...common })),
   ];
-  const judged: { settings: Settings; predictions: Float32Array }[] = [];
+  const judged: { settings: Settings; headStart: number; predictions: Float32Array }[] = [];
+  const bonus = ahead(metrics, experts, meanAdvantages(outputs, { output, target }));
   for (const settings of candidates) {
     const predictions = await run(
       (listener) => learnAddon().heldOutPredictions(whole, fold, settings, work.threads, listener),
@@ -67,26 +77,35 @@ export async function fitInStages(
       work.tasks,
     );
     for (const [n, penalty] of settings.penalties.entries()) {
-      judged.push({
-        settings: { ...settings, penalties: [penalty] },
-        predictions: predictions.subarray(n * row.length, (n + 1) * row.length),
-      });
+      const own = predictions.subarray(n * row.length, (n + 1) * row.length);
+      // The best single expert is named by all outcomes, so biases alone are judged with its name known, too.
+      const starts = headStarts(metrics);
+      for (const headStart of settings.rank === 0 ? starts.slice(-1) : starts) {
+        judged.push({
+          settings: { ...settings, penalties: [penalty] },
+          headStart,
+          predictions: headStart === 0 ? own : own.map((value, e) => value + bonus(output[e] as number, headStart)),
+        });
+      }
     }
   }
-  const { settings, predictions } = judged[
-    choose(judged.map((each) => worth(metrics, target, each.predictions)))
-  ] as (typeof judged)[number];
+  const picked = judged[choose(judged.map((each) => worth(metrics, target, each.predictions)))] as (typeof judged)[number];
+  const { settings } = picked;
+  const headStart = settings.rank === 0 ? 0 : picked.headStart;
+  const predictions = picked.predictions.map((value, e) => value + bonus(output[e] as number, headStart - picked.headStart));
   const [factors] = await run(() => learnAddon().fitOutcomes(whole, settings, work.threads), 'fit', work.tasks);
+  const { bias, ...rest } = factors as Factors;
   return {
     expected: expected.factors,
-    factors: factors as Factors,
+    factors: { ...rest, bias: bias.map((value, o) => value + bonus(o, headStart)) },
     rank: settings.rank,
     penalty: settings.penalties[0] as number,
+    advantages: { row, output, target },
     predictions: predictions.map((advantage, e) => advantage + (expected.heldOut[e] as number)),
   };
 }
 
-interface Expected {
+export interface Expected {
   factors: Factors;
   /** Of every outcome, metric by metric: the held-out c_r(C), in standard deviations from the mean. */
   heldOut: Float32Array;
@@ -94,11 +113,11 @@ interface Expected {
   taken: Float32Array[];
 }
 
-async function fitExpected(
+export async function fitExpected(
   metrics: readonly MetricObservations[],
   biasPriors: readonly number[],
   experts: number,
-  problem: (row: Uint32Array, output: Uint32Array, target: Float32Array, outputs: number) => Problem,
+  corpus: Corpus,
   fold: Uint32Array,
   { threads, tasks }: Work,
 ): Promise<Expected> {
@@ -117,7 +136,15 @@ async function fitExpected(
       several.push(end - begin > 1);
     }
   }
-  const whole = problem(Uint32Array.from(row), Uint32Array.from(output), Float32Array.from(target), metrics.length);
+  const whole: Problem = {
+    coordinates: corpus.coordinates,
+    rows: fold.length,
+    dimensions: corpus.dimensions,
+    row: Uint32Array.from(row),
+    output: Uint32Array.from(output),
+    target: Float32Array.from(target),
+    outputs: metrics.length,
+  };
   const settings = { rank: metrics.length, penalties: PENALTIES, shrinkage: 1, biasPrior: 0 };
   const predictions = await run(
     (listener) => learnAddon().heldOutPredictions(whole, fold, settings, threads, listener),
@@ -145,7 +172,7 @@ async function fitExpected(
 }
 
 /** All metrics' advantages; output = metric × experts + expert. */
-function advantages(metrics: readonly MetricObservations[], experts: number, { taken }: Expected) {
+export function advantages(metrics: readonly MetricObservations[], experts: number, { taken }: Expected): Advantages {
   const count = metrics.reduce((sum, { value }) => sum + value.length, 0);
   const row = new Uint32Array(count);
   const output = new Uint32Array(count);

@@ -2,7 +2,7 @@
  * What the router takes and what it gives: the scorer and the feature space as interfaces, the decision as the
  * record that is logged and later joined with its outcome.
  */
-import type { Conversation, MetricName, Objective } from '../types.js';
+import type { Attributes, Conversation, MetricName, Objective } from '../types.js';
 
 /** The best experts of each query; `SearchResult` of the engine is one. */
 export interface Hits {
@@ -40,6 +40,10 @@ export interface FeatureSpace {
   readonly metrics: readonly MetricName[];
   /** p names. */
   readonly dimensionNames: readonly string[];
+  /** Names of the attributes of conversations that `withAttributes` takes. */
+  readonly attributeNames?: readonly string[];
+  /** ψ with what is known of the conversations besides their text, one a row; absent in a space of text alone. @throws PointsmanError BAD_ARGUMENT for unknown names */
+  withAttributes?(psi: Float32Array, attributes: readonly Attributes[]): Float32Array;
   /** @param psi row-major, rows × p @returns row-major, rows × R(p + 1) */
   queryVectors(psi: Float32Array, objective: Objective): Float32Array;
   /** The calibrated outcome (a probability of a retry, stars, messages, a score) for one conversation's ψ and ŷ_r. */
@@ -59,6 +63,8 @@ export interface RouteOptions {
   k?: number | undefined;
   /** Weights over metrics; natural signs. Default: `DEFAULT_OBJECTIVE` restricted to the model's metrics. */
   objective?: Objective | undefined;
+  /** What is known of the conversations besides their text: one for all of the call, or one a conversation. */
+  attributes?: Attributes | readonly Attributes[] | undefined;
   /** Only these experts may be chosen. */
   eligible?: readonly string[] | undefined;
   /** These experts may not be chosen. */
@@ -100,6 +106,8 @@ export type Policy = { name: 'greedy' } | { name: 'epsilon-greedy'; epsilon: num
 export interface Decision {
   id: string;
   conversation: Conversation;
+  /** As given with the request. */
+  attributes?: Attributes;
   expert: string;
   score: number;
   propensity: number;

@@ -1,6 +1,6 @@
 /** Checks that what callers pass as conversations is that. Messages count from 1 in what people read. */
 import { PointsmanError } from '../errors.js';
-import type { Conversation } from '../types.js';
+import type { Attributes, Conversation } from '../types.js';
 
 /** @throws PointsmanError BAD_ARGUMENT, BAD_CONVERSATION */
 export function checkConversations(conversations: unknown): readonly Conversation[] {
@@ -19,4 +19,22 @@ export function checkConversations(conversations: unknown): readonly Conversatio
     }
   }
   return conversations as Conversation[];
+}
+
+/** One for each conversation. @throws PointsmanError BAD_ARGUMENT */
+export function checkAttributes(attributes: unknown, count: number): readonly Attributes[] | undefined {
+  if (attributes === undefined) return undefined;
+  const list = Array.isArray(attributes) ? attributes : new Array(count).fill(attributes);
+  if (list.length !== count) {
+    throw new PointsmanError(
+      'BAD_ARGUMENT',
+      `attributes must be one for all conversations or one for each of the ${count}, not ${list.length}`,
+    );
+  }
+  const isName = (value: unknown) => typeof value === 'string' && value !== '';
+  const whole = list.every(
+    (each) => each !== null && typeof each === 'object' && !Array.isArray(each) && Object.entries(each).flat().every(isName),
+  );
+  if (!whole) throw new PointsmanError('BAD_ARGUMENT', "attributes must be objects of names and values, such as { category: 'java' }");
+  return list;
 }

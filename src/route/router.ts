@@ -3,9 +3,9 @@ import { randomInt, randomUUID } from 'node:crypto';
 import { checkOptions, PointsmanError, someOf } from '../errors.js';
 import { LearnedModel } from '../learn/index.js';
 import { Random } from '../random.js';
-import type { Conversation, Encoder, Objective, TaskOptions } from '../types.js';
+import type { Attributes, Conversation, Encoder, Objective, TaskOptions } from '../types.js';
 import type { Candidate, Decision, ExpertSet, FeatureSpace, Policy, RouteOptions, Scorer } from './contract.js';
-import { checkConversations } from './conversations.js';
+import { checkAttributes, checkConversations } from './conversations.js';
 import { explain } from './explain.js';
 import { checkObjective } from './objective.js';
 import { checkPolicy, draw, propensities } from './policy.js';
@@ -29,6 +29,7 @@ const MAX_K = 4096;
 const OPTIONS = Object.keys({
   k: true,
   objective: true,
+  attributes: true,
   eligible: true,
   exclude: true,
   ignoreUnknown: true,
@@ -86,6 +87,11 @@ export class Router {
     return this.#space.metrics;
   }
 
+  /** Attributes of conversations that a request may give. */
+  get attributeNames(): readonly string[] {
+    return this.#space.attributeNames ?? [];
+  }
+
   /** Names of the feature space's dimensions, in the order of `contributions.dimensions`. */
   get dimensionNames(): readonly string[] {
     return this.#space.dimensionNames;
@@ -109,10 +115,11 @@ export class Router {
     const objective = checkObjective(options.objective, this.#space.metrics);
     const policy = checkPolicy(options.explore, k);
     const random = new Random(checkSeed(options.seed));
+    const attributes = checkAttributes(options.attributes, checked.length);
     const filter = this.#filter(options);
     if (checked.length === 0) return [];
 
-    const psi = await this.#encoder.encode(checked, { signal });
+    const psi = this.#known(await this.#encoder.encode(checked, { signal }), attributes);
     const queries = this.#space.queryVectors(psi, objective);
     const listed = policy.name === 'greedy' ? k : Math.max(k, policy.among);
     const hits = await this.#scorer.search(queries, { k: listed, filter, signal });
@@ -129,8 +136,14 @@ export class Router {
         const why = explain(this.#space, objective, psi.subarray(i * p, (i + 1) * p), unit.subarray(i * width, (i + 1) * width), vector);
         return [{ expert, score, ...why }];
       });
-      return decide(conversation, best, { objective, policy, random, at, modelVersion: this.#space.version });
+      return decide(conversation, attributes?.[i], best, { objective, policy, random, at, modelVersion: this.#space.version });
     });
+  }
+
+  #known(psi: Float32Array, attributes: readonly Attributes[] | undefined): Float32Array {
+    if (attributes === undefined) return psi;
+    if (this.#space.withAttributes) return this.#space.withAttributes(psi, attributes);
+    throw new PointsmanError('BAD_ARGUMENT', 'the model knows of no attributes of conversations');
   }
 
   #filter({ eligible, exclude, ignoreUnknown = false }: RouteOptions): ExpertSet | undefined {
@@ -182,6 +195,7 @@ function checkParts(parts: RouterParts): RouterParts {
 
 function decide(
   conversation: Conversation,
+  attributes: Attributes | undefined,
   best: readonly Omit<Candidate, 'propensity'>[],
   context: { objective: Objective; policy: Policy; random: Random; at: string; modelVersion: string },
 ): Decision {
@@ -192,7 +206,8 @@ function decide(
   const chosen = candidates[rank];
   if (chosen === undefined) throw new PointsmanError('NO_CANDIDATES', 'the model has no experts');
   const { expert, score, propensity } = chosen;
-  return { id: randomUUID(), conversation, expert, score, propensity, candidates, objective, policy, modelVersion, at };
+  const asked = attributes === undefined ? { conversation } : { conversation, attributes };
+  return { id: randomUUID(), ...asked, expert, score, propensity, candidates, objective, policy, modelVersion, at };
 }
 
 function checkIds(ids: unknown, name: string): void {

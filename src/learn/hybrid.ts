@@ -1,0 +1,185 @@
+/**
+ * Learning with content features: named dimensions from a score table, and what outcomes say beyond them.
+ *
+ * With x̃ a conversation's leading text coordinates (of spread σ), attributes and the constant, s_m an expert's scores, standardised,
+ *
+ *     advantage of m on C = Σ_d s_md · ⟨B_d, x̃⟩ + ⟨δ_m, x̃⟩
+ *
+ * so the conversation's projection on the named dimension d is ψ_d(C) = ⟨B_d, x̃⟩ and the expert's component is its score; δ_m, its
+ * own part, is 0 for an expert without outcomes. B, the variances and every δ_m: native/train/hierarchical.hpp. Scores enter φ as
+ * they stand in the table; what that adds to everybody's prediction is taken off the expected outcome.
+ */
+import type { OutcomeTable, ScoreTable } from '../types.js';
+import type { Factors, Hierarchy, Posteriors } from './addon.js';
+import { attributeNames } from './attributes.js';
+import { type Content, type ContentParameters, contentParameters, contentRows } from './content.js';
+import { ahead, headStarts, meanAdvantages } from './head-start.js';
+import { type Design, fitHierarchies, fitPosteriors, heldOutAdvantages, problemsOf, rankOf } from './hierarchy.js';
+import type { Corpus, Work } from './learn.js';
+import type { MetricObservations } from './observations.js';
+import { worth } from './select.js';
+import { type Advantages, advantages, type Expected, type Fitted, fitExpected } from './stages.js';
+
+/** Leading directions of the text that an expert may differ in. */
+const TEXT_DIMENSIONS = 64;
+
+export interface HybridFit extends Fitted {
+  experts: string[];
+  names: string[];
+  /** The named dimensions come first; they keep their scale. */
+  kept: number;
+  /** What the named dimensions begin with. */
+  offset: number[];
+  content: { parameters: ContentParameters; rows: Content[] };
+  hierarchies: Hierarchy[];
+  posteriors: Posteriors[];
+}
+
+export async function fitHybrid(
+  table: OutcomeTable,
+  scores: ScoreTable,
+  metrics: readonly MetricObservations[],
+  biasPriors: readonly number[],
+  corpus: Corpus,
+  fold: Uint32Array,
+  work: Work,
+): Promise<HybridFit> {
+  const known = new Set(table.experts);
+  const experts = [...table.experts, ...scores.experts.filter((expert) => !known.has(expert))];
+  const parameters = contentParameters(scores);
+  const rows = contentRows(parameters, scores, experts);
+  const expected = await fitExpected(metrics, biasPriors, table.experts.length, corpus, fold, work);
+  const found = advantages(metrics, table.experts.length, expected);
+  const design = designOf(corpus, parameters, rows, fold.length);
+  const problems = problemsOf(design, metrics, found);
+  const hierarchies = await fitHierarchies(design, metrics, problems, work);
+  const heldOut = await heldOutAdvantages(problems, hierarchies, fold, work);
+  const posteriors = await fitPosteriors(problems, hierarchies, rankOf(design.dimensions + 1), work);
+  const bonus = ahead(metrics, table.experts.length, meanAdvantages(metrics.length * table.experts.length, found));
+  const { headStart, predictions } = chooseHeadStart(metrics, found, heldOut, bonus);
+  for (const [r, { mean }] of posteriors.entries()) {
+    const n = design.dimensions + 1;
+    const deviation = Math.sqrt((hierarchies[r] as Hierarchy).variance[n - 1] as number);
+    for (let m = 0; m < table.experts.length; m++) {
+      const extra = bonus(r * table.experts.length + m, headStart);
+      if (extra !== 0) mean[m * n + n - 1] = (mean[m * n + n - 1] as number) + extra / deviation;
+    }
+  }
+  const parts = assembleParts(corpus, design, metrics, parameters, rows, expected, hierarchies, posteriors);
+  return {
+    ...parts,
+    experts,
+    content: { parameters, rows },
+    hierarchies,
+    posteriors,
+    penalty: Math.max(...hierarchies.map(({ penalty }) => penalty)),
+    predictions: predictions.map((advantage, e) => advantage + (expected.heldOut[e] as number)),
+    advantages: found,
+  };
+}
+
+/** The head start whose picks earned most on held-out conversations. */
+function chooseHeadStart(
+  metrics: readonly MetricObservations[],
+  { output, target }: Advantages,
+  heldOut: Float32Array,
+  bonus: (output: number, headStart: number) => number,
+) {
+  const judged = headStarts(metrics).map((headStart) => {
+    const predictions = heldOut.map((value, e) => value + bonus(output[e] as number, headStart));
+    return { headStart, predictions, worth: worth(metrics, target, predictions).reduce((sum, each) => sum + each, 0) };
+  });
+  return judged.reduce((best, each) => (each.worth > best.worth ? each : best));
+}
+
+function designOf(corpus: Corpus, { mean, deviation }: ContentParameters, rows: readonly Content[], count: number): Design {
+  const text = Math.min(TEXT_DIMENSIONS, corpus.spectral);
+  const extra = corpus.dimensions - corpus.spectral;
+  const dimensions = text + extra;
+  const coordinates = new Float32Array(count * dimensions);
+  for (let i = 0; i < count; i++) {
+    for (let j = 0; j < dimensions; j++) {
+      const { from, spread } = source(corpus, text, j);
+      coordinates[i * dimensions + j] = (corpus.coordinates[i * corpus.dimensions + from] as number) / spread;
+    }
+  }
+  const width = mean.length + 1;
+  const features = new Float32Array(rows.length * width).fill(1);
+  for (const [m, { scores }] of rows.entries()) {
+    for (const [d, score] of scores.entries()) features[m * width + d] = (score - (mean[d] as number)) / (deviation[d] as number);
+  }
+  // Text, attributes, and the constant.
+  const group = Uint32Array.from({ length: dimensions + 1 }, (_, j) => (j < text ? 0 : j < dimensions ? 1 : extra > 0 ? 2 : 1));
+  return { coordinates, rows: count, dimensions, group, experts: rows.length, features, width };
+}
+
+/** Where coordinate j comes from in the corpus, and what it was divided by: the text's have spread σ here, not σ². */
+function source(corpus: Corpus, text: number, j: number): { from: number; spread: number } {
+  if (j >= text) return { from: corpus.spectral + j - text, spread: 1 };
+  return { from: j, spread: Math.sqrt(corpus.eigenvalues[j] as number) };
+}
+
+/** The model on the corpus's coordinates: named dimensions for each metric, then the experts' own. */
+function assembleParts(
+  corpus: Corpus,
+  design: Design,
+  metrics: readonly MetricObservations[],
+  { dimensions: names, mean, deviation }: ContentParameters,
+  rows: readonly Content[],
+  expected: Expected,
+  hierarchies: readonly Hierarchy[],
+  posteriors: readonly Posteriors[],
+) {
+  const [D, R, own] = [names.length, metrics.length, design.dimensions];
+  const text = own - (corpus.dimensions - corpus.spectral);
+  const n = own + 1;
+  const rank = R * D + own;
+  const width = D + 1;
+  const offset = new Array<number>(rank).fill(0);
+  const projection = new Float32Array(corpus.dimensions * rank);
+  const shared = Float32Array.from(expected.factors.projection);
+  const constant = Float64Array.from(expected.factors.bias);
+  for (const [r, { map }] of hierarchies.entries()) {
+    for (let j = 0; j <= own; j++) {
+      const b = (d: number) => (map[j * width + d] as number) / (deviation[d] as number);
+      // Of the population itself, less what scores in their own units add to everybody.
+      let common = map[j * width + D] as number;
+      for (let d = 0; d < D; d++) common -= b(d) * (mean[d] as number);
+      if (j === own) {
+        for (let d = 0; d < D; d++) offset[r * D + d] = b(d);
+        constant[r] = (constant[r] as number) + common;
+        continue;
+      }
+      const { from, spread } = source(corpus, text, j);
+      for (let d = 0; d < D; d++) projection[from * rank + r * D + d] = b(d) / spread;
+      shared[from * R + r] = (shared[from * R + r] as number) + common / spread;
+    }
+  }
+  for (let j = 0; j < own; j++) {
+    const { from, spread } = source(corpus, text, j);
+    projection[from * rank + R * D + j] = 1 / spread;
+  }
+  const vectors = new Float32Array(R * rows.length * rank);
+  const bias = new Float32Array(R * rows.length);
+  for (let r = 0; r < R; r++) {
+    const { variance } = hierarchies[r] as Hierarchy;
+    for (const [m, { scores }] of rows.entries()) {
+      const o = r * rows.length + m;
+      for (let d = 0; d < D; d++) vectors[o * rank + r * D + d] = scores[d] as number;
+      const delta = (j: number) => Math.sqrt(variance[j] as number) * (posteriors[r]?.mean[m * n + j] as number);
+      for (let j = 0; j < own; j++) vectors[o * rank + R * D + j] = delta(j);
+      bias[o] = delta(own);
+    }
+  }
+  const factors: Factors = { rank, bias, vectors, projection };
+  const named = metrics.flatMap(({ metric }) => names.map((name) => (R === 1 ? name : `${name} (${metric.name})`)));
+  const attributes = attributeNames(corpus.attributes);
+  return {
+    factors,
+    expected: { ...expected.factors, projection: shared, bias: Float32Array.from(constant) },
+    rank,
+    kept: R * D,
+    offset,
+    names: [...named, ...Array.from({ length: text }, (_, j) => `text ${j + 1}`), ...attributes],
+  };
+}
