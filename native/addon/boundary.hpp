@@ -72,10 +72,11 @@ using Work = std::function<Settle(const Cancel& cancel, const Progress& progress
 Napi::Value launch(Napi::Env env, const Napi::Value& on_progress, Work work,
                    const std::shared_ptr<Strand>& strand = nullptr);
 
-// The same for work that is done elsewhere: `start` is called at once and sees to it that `end` is called once, on
-// any thread, with what builds the promise's value or with what went wrong.
+// The same for work that is done elsewhere: `start` is called at once and sees to it that `end` is called
+// once, on any thread, with what builds the promise's value or with what went wrong.
 using End = std::function<void(Settle, std::exception_ptr)>;
-Napi::Value launch(Napi::Env env, const std::function<void(std::shared_ptr<const Cancel> cancel, End end)>& start);
+Napi::Value launch(Napi::Env env,
+                   const std::function<void(std::shared_ptr<const Cancel> cancel, End end)>& start);
 
 // What one environment (the main thread, each worker thread) keeps.
 class Channel;

@@ -234,9 +234,8 @@ Napi::Value launch(Napi::Env env, const Napi::Value& on_progress, Work work,
 Napi::Value launch(Napi::Env env, const std::function<void(std::shared_ptr<const Cancel>, End)>& start) {
   const auto job = make_job(env);
   const auto handle = handle_of(env, job);
-  start({job, &job->cancel}, [job](Settle settle, std::exception_ptr error) {
-    finish(job, std::move(settle), std::move(error));
-  });
+  start({job, &job->cancel},
+        [job](Settle settle, std::exception_ptr error) { finish(job, std::move(settle), std::move(error)); });
   job->channel->begin(env);
   return handle;
 }

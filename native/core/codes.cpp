@@ -41,7 +41,8 @@ QueryCode encode_values(const T* values, uint32_t count, bool last_up, int limit
 
 namespace {
 
-// Writes 1024 rows' codes, integers of low…high, by `write(tile, step, row of the tile, four codes)`; sets the page's error and hat.
+// Writes 1024 rows' codes, integers of low…high, by `write(tile, step, row of the tile, four codes)`; sets
+// the page's error and hat.
 template <typename Write>
 void encode_rows(const float* rows, uint32_t stride, uint32_t components, int low, int high, CodePage& page,
                  const Write& write) {
@@ -82,16 +83,19 @@ CodePage encode_bytes(const float* rows, uint32_t stride, uint32_t dimensions, c
     page.min_handle = std::min(page.min_handle, handles[r]);
   }
   if (largest > 0) page.scale = static_cast<double>(largest) / 127;
-  encode_rows(rows, stride, dimensions, -127, 127, page, [&](uint32_t tile, uint32_t step, uint32_t row, const int* four) {
-    uint8_t* to = codes + tile_bytes(POINTSMAN_BYTES, dimensions) * tile + (size_t{step} * kTileRows + row) * 4;
-    for (int i = 0; i < 4; ++i) to[i] = static_cast<uint8_t>(four[i] + 128);
-  });
+  encode_rows(rows, stride, dimensions, -127, 127, page,
+              [&](uint32_t tile, uint32_t step, uint32_t row, const int* four) {
+                uint8_t* to = codes + tile_bytes(POINTSMAN_BYTES, dimensions) * tile +
+                              (size_t{step} * kTileRows + row) * 4;
+                for (int i = 0; i < 4; ++i) to[i] = static_cast<uint8_t>(four[i] + 128);
+              });
   return page;
 }
 
 CodePage encode_nibbles(const float* rows, uint32_t stride, uint32_t dimensions, const CodePage& bytes,
                         uint8_t* codes) {
-  // Normal components want a scale that cuts off what is above 2.7 standard deviations, sparse rows one that cuts off nothing.
+  // Normal components want a scale that cuts off what is above 2.7 standard deviations, sparse rows one that
+  // cuts off nothing.
   constexpr uint32_t kSample = 16;
   CodePage page{1, 0, 0, bytes.norm, bytes.min_handle};
   const double widest = bytes.scale * 127 / 7;
@@ -112,13 +116,15 @@ CodePage encode_nibbles(const float* rows, uint32_t stride, uint32_t dimensions,
       page.scale = scale;
     }
   }
-  encode_rows(rows, stride, dimensions, -8, 7, page, [&](uint32_t tile, uint32_t step, uint32_t row, const int* four) {
-    uint8_t* to = codes + tile_bytes(POINTSMAN_NIBBLES, dimensions) * tile + (size_t{step / 2} * kTileRows + row) * 4;
-    for (int i = 0; i < 4; ++i) {
-      const auto nibble = static_cast<uint8_t>(four[i] + 8);
-      to[i] = step % 2 == 0 ? nibble : static_cast<uint8_t>(to[i] | nibble << 4);
-    }
-  });
+  encode_rows(rows, stride, dimensions, -8, 7, page,
+              [&](uint32_t tile, uint32_t step, uint32_t row, const int* four) {
+                uint8_t* to = codes + tile_bytes(POINTSMAN_NIBBLES, dimensions) * tile +
+                              (size_t{step / 2} * kTileRows + row) * 4;
+                for (int i = 0; i < 4; ++i) {
+                  const auto nibble = static_cast<uint8_t>(four[i] + 8);
+                  to[i] = step % 2 == 0 ? nibble : static_cast<uint8_t>(to[i] | nibble << 4);
+                }
+              });
   return page;
 }
 

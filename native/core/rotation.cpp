@@ -143,7 +143,8 @@ CodePage Rotation::encode_prefixes(const float* rows, uint32_t stride, uint8_t* 
   if (largest > 0) page.scale = largest / 127;
   double worst = 0, hat = 0;
   for (uint32_t r = 0; r < kCodePage; ++r) {
-    uint8_t* tile = codes + tile_bytes(POINTSMAN_PREFIX, dimensions_) * (r / kTileRows) + size_t{r % kTileRows} * 4;
+    uint8_t* tile =
+        codes + tile_bytes(POINTSMAN_PREFIX, dimensions_) * (r / kTileRows) + size_t{r % kTileRows} * 4;
     double row_error = 0, row_hat = 0;
     for (uint32_t i = 0; i < kComponents; ++i) {
       const double value = prefixes[size_t{r} * kComponents + i];

@@ -89,7 +89,8 @@ void SearchQueue::answer(std::vector<QueuedSearch>& batch) const {
   std::vector<SearchResult> results;
   try {
     std::vector<float> queries;
-    for (const QueuedSearch& search : batch) queries.insert(queries.end(), search.queries.begin(), search.queries.end());
+    for (const QueuedSearch& search : batch)
+      queries.insert(queries.end(), search.queries.begin(), search.queries.end());
     const uint32_t k = batch[0].k;
     const SearchResult all = index_->search(queries, k, batch[0].filter.get(), 0, Cancel());
     auto count = all.counts.begin();

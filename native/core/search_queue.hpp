@@ -1,6 +1,7 @@
-// Searches of one index that wait for the engine. One batch runs at a time, on all of the index's threads; what arrives
-// meanwhile becomes the next batch, as far as it asks for alike results: a batch costs little more than one of its
-// queries while reading rows is what takes the time. No timer: a search that finds the engine idle starts at once.
+// Searches of one index that wait for the engine. One batch runs at a time, on all of the index's threads;
+// what arrives meanwhile becomes the next batch, as far as it asks for alike results: a batch costs little
+// more than one of its queries while reading rows is what takes the time. No timer: a search that finds the
+// engine idle starts at once.
 #pragma once
 
 #include <deque>

@@ -319,7 +319,8 @@ void Index::save(const std::string& path, const Cancel& cancel, const Progress& 
     return pages;
   };
   const std::vector<CodePage> byte_pages = encode_pages(POINTSMAN_BYTES, [&](size_t first, uint8_t* codes) {
-    return encode_bytes(page_rows.data(), stride_, dimensions_, page_norms.data(), handles.data() + first, codes);
+    return encode_bytes(page_rows.data(), stride_, dimensions_, page_norms.data(), handles.data() + first,
+                        codes);
   });
   encode_pages(POINTSMAN_NIBBLES, [&](size_t first, uint8_t* codes) {
     return encode_nibbles(page_rows.data(), stride_, dimensions_, byte_pages[first / kCodePage], codes);

@@ -58,7 +58,8 @@ void Block::encode(uint32_t page, uint32_t dimensions, uint32_t stride) {
 Prefixes::Prefixes(uint32_t capacity)
     : memory(capacity / kCodePage * (sizeof(CodePage) + page_bytes(POINTSMAN_PREFIX, 0))) {
   bytes.codes = memory.as<uint8_t>();
-  bytes.pages = reinterpret_cast<CodePage*>(bytes.codes + capacity / kCodePage * page_bytes(POINTSMAN_PREFIX, 0));
+  bytes.pages =
+      reinterpret_cast<CodePage*>(bytes.codes + capacity / kCodePage * page_bytes(POINTSMAN_PREFIX, 0));
 }
 
 void Prefixes::encode(const Rotation& rotation, const Block& block, uint32_t page, uint32_t stride) {

@@ -33,8 +33,8 @@ struct Block {
   // Rows in memory of its own.
   Block(uint32_t capacity, uint32_t dimensions, uint32_t stride);
   // Rows in a file mapped by `owner`, never written to.
-  Block(uint32_t count, float* rows, float* norms, uint32_t* handles, const PageCodes& bytes, const PageCodes& nibbles,
-        std::shared_ptr<const void> owner);
+  Block(uint32_t count, float* rows, float* norms, uint32_t* handles, const PageCodes& bytes,
+        const PageCodes& nibbles, std::shared_ptr<const void> owner);
   ~Block();  // tells the backends to forget it
 
   const uint64_t id;

@@ -23,8 +23,8 @@ constexpr uint32_t kCodings[] = {bit(POINTSMAN_BYTES), bit(POINTSMAN_BYTES) | bi
                                  bit(POINTSMAN_BYTES) | bit(POINTSMAN_NIBBLES) | bit(POINTSMAN_PREFIX)};
 constexpr uint32_t kWithPrefix = 2;
 
-// Searches of one kind are alike in what bounds them: batch size and k to a power of two and of eight, whether there is a
-// filter, whether they have threads.
+// Searches of one kind are alike in what bounds them: batch size and k to a power of two and of eight,
+// whether there is a filter, whether they have threads.
 uint32_t kind_of(uint32_t queries, uint32_t k, bool filtered, unsigned threads) {
   const auto batch = static_cast<uint32_t>(std::bit_width(queries));
   const uint32_t results = k <= kFewResults ? 0 : static_cast<uint32_t>(std::bit_width(k)) / 3;
@@ -54,7 +54,8 @@ uint32_t Tuning::next_arm(const Kind& kind, bool prefixes) {
   if (kind.searches % kTryEvery != 0) return best;
   uint32_t least = best;
   for (uint32_t arm = 0; arm < end; ++arm) {
-    const bool hopeless = kind.arms[arm].tries > 0 && kind.arms[arm].cost() > kHopeless * kind.arms[best].cost();
+    const bool hopeless =
+        kind.arms[arm].tries > 0 && kind.arms[arm].cost() > kHopeless * kind.arms[best].cost();
     if (hopeless && kind.searches % kTryHopelessEvery != 0) continue;
     if (kind.arms[arm].tries < kind.arms[least].tries) least = arm;
   }

@@ -1,7 +1,7 @@
 // Which codings (codes.hpp) a search begins with. Which is fastest depends on the processor, the rows, the
 // batch and k: few queries are bound by reading memory, where half of the bytes are half of the time; many by
-// arithmetic, where better bounds are worth more. So it is measured: each index keeps, for searches of like kind, how
-// long they took in each coding, and uses the best. Results are the same in all of them.
+// arithmetic, where better bounds are worth more. So it is measured: each index keeps, for searches of like
+// kind, how long they took in each coding, and uses the best. Results are the same in all of them.
 #pragma once
 
 #include <array>

@@ -14,12 +14,13 @@ Batch::Batch(const pointsman_request& request, const Kernels& kernels) : request
   cut(kernels);
   pack(kernels);
   for (uint32_t coding = 0; coding < POINTSMAN_CODINGS; ++coding) {
-    if (kernels.codings[coding].limit > 0 && (request.codings >> coding & 1)) encode(coding, kernels.codings[coding]);
+    if (kernels.codings[coding].limit > 0 && (request.codings >> coding & 1))
+      encode(coding, kernels.codings[coding]);
   }
 }
 
-// As few groups of like size as there can be: each reads all rows. Where they give every thread several to do, as
-// many for each thread as for any other.
+// As few groups of like size as there can be: each reads all rows. Where they give every thread several to
+// do, as many for each thread as for any other.
 void Batch::cut(const Kernels& kernels) {
   const uint32_t count = request_.query_count, threads = std::max<uint32_t>(1, request_.threads);
   uint32_t groups = (count + kGroupQueries - 1) / kGroupQueries;
@@ -70,7 +71,8 @@ void Batch::encode(uint32_t coding, const CodeKernel& kernel) {
     double norm = request_.query_norms[q];
     const QueryCode code =
         coding == POINTSMAN_PREFIX
-            ? encode_query_prefix(request_.query_prefixes + size_t{q} * kPrefixComponents, kernel.limit, codes, norm)
+            ? encode_query_prefix(request_.query_prefixes + size_t{q} * kPrefixComponents, kernel.limit,
+                                  codes, norm)
             : encode_query(query(q), request_.dimensions, kernel.limit, coded.bytes, codes);
     coded.queries.push_back({norm, code.error, code.step, code.step > 0 ? 1 / code.step : 0,
                              static_cast<double>(kernel.zero) * code.code_sum});

@@ -11,7 +11,8 @@
 
 namespace pointsman {
 
-// Queries of one task at most: at 128 dimensions their codes and a tile of rows stay in the first-level cache.
+// Queries of one task at most: at 128 dimensions their codes and a tile of rows stay in the first-level
+// cache.
 inline constexpr uint32_t kGroupQueries = 64;
 // Of any instruction set, in queries.
 inline constexpr uint32_t kWidestPanel = 48;

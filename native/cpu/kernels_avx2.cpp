@@ -46,7 +46,8 @@ inline uint32_t at_least_int(IVec a, IVec b) {
 }
 inline IVec iadd(IVec a, IVec b) { return _mm256_add_epi32(a, b); }
 inline IVec pairs(IVec u, IVec s) { return _mm256_maddubs_epi16(u, s); }
-// As an instruction of its own: GCC 12 turns a chain of these additions into a tree, and spills what that keeps alive.
+// As an instruction of its own: GCC 12 turns a chain of these additions into a tree, and spills what that
+// keeps alive.
 inline IVec add_pairs(IVec a, IVec b) {
   __asm__("vpaddw %1, %0, %0" : "+x"(a) : "x"(b));
   return a;

@@ -36,15 +36,14 @@ inline IVec high_nibbles(IVec x) { return low_nibbles(_mm512_srli_epi16(x, 4)); 
 }  // namespace
 
 extern const Kernels kAvx512VnniKernels;
-const Kernels kAvx512VnniKernels = {"avx512vnni",
-                                    kLanes,
-                                    kVectors,
-                                    scan,
-                                    dots,
-                                    exact,
-                                    {{127, 128, scan_codes<Bytes>},
-                                     {127, 8, scan_codes<Nibbles>},
-                                     {127, 128, scan_codes<Bytes>}}};
+const Kernels kAvx512VnniKernels = {
+    "avx512vnni",
+    kLanes,
+    kVectors,
+    scan,
+    dots,
+    exact,
+    {{127, 128, scan_codes<Bytes>}, {127, 8, scan_codes<Nibbles>}, {127, 128, scan_codes<Bytes>}}};
 
 }  // namespace pointsman
 #endif

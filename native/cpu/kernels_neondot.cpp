@@ -43,15 +43,14 @@ inline IVec high_nibbles(IVec x) { return vreinterpretq_s32_u8(vshrq_n_u8(vreint
 }  // namespace
 
 extern const Kernels kNeonDotKernels;
-const Kernels kNeonDotKernels = {"neon-dotprod",
-                                 kLanes,
-                                 kVectors,
-                                 scan,
-                                 dots,
-                                 exact,
-                                 {{127, 0, scan_codes<Bytes>},
-                                  {127, 8, scan_codes<Nibbles>},
-                                  {127, 0, scan_codes<Bytes>}}};
+const Kernels kNeonDotKernels = {
+    "neon-dotprod",
+    kLanes,
+    kVectors,
+    scan,
+    dots,
+    exact,
+    {{127, 0, scan_codes<Bytes>}, {127, 8, scan_codes<Nibbles>}, {127, 0, scan_codes<Bytes>}}};
 
 }  // namespace pointsman
 #endif

@@ -78,11 +78,13 @@ class CodeScan {
   void open(uint32_t coding, const QueryGroup& group, const Page& page, const Selection* selections);
   int32_t threshold(const Selection& selection, uint32_t q) const;
   uint32_t look(uint32_t tile);
-  void collect(uint32_t found, uint32_t tile, const QueryGroup& group, const Page& page, Selection* selections);
+  void collect(uint32_t found, uint32_t tile, const QueryGroup& group, const Page& page,
+               Selection* selections);
 
   const SearchContext& context_;
   uint64_t eligible_[kCodePage / kTileRows];
-  uint32_t pause_[POINTSMAN_CODINGS] = {};  // pages to go before a coding that left too many rows is tried again
+  uint32_t pause_[POINTSMAN_CODINGS] =
+      {};  // pages to go before a coding that left too many rows is tried again
 
   // The page as it is looked at now.
   uint32_t coding_ = POINTSMAN_BYTES;

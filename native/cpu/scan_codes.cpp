@@ -1,5 +1,6 @@
-// Pages of codes. A page is looked at in the cheapest coding that pays, tile by tile; where that leaves more rows of a
-// tile than it saves work, the tile and those after it are looked at in bytes, and the coding rests for a few pages.
+// Pages of codes. A page is looked at in the cheapest coding that pays, tile by tile; where that leaves more
+// rows of a tile than it saves work, the tile and those after it are looked at in bytes, and the coding rests
+// for a few pages.
 #include <algorithm>
 
 #include "cpu/scan.hpp"
@@ -7,8 +8,9 @@
 namespace pointsman {
 namespace {
 
-// What it costs to keep a row that a finer coding would have excluded, in steps of one tile (64 rows × 4 bytes
-// of one query): for a prefix the row is scored at once, mostly waiting for it from memory; for nibbles it is collected.
+// What it costs to keep a row that a finer coding would have excluded, in steps of one tile (64 rows × 4
+// bytes of one query): for a prefix the row is scored at once, mostly waiting for it from memory; for nibbles
+// it is collected.
 constexpr uint32_t kPrefixHitSteps = 64;
 constexpr uint32_t kNibbleHitSteps = 8;
 constexpr uint32_t kPause = 8;
@@ -32,8 +34,8 @@ bool CodeScan::mask_rows(const Page& page) {
   return any != 0;
 }
 
-// The least sum of codes with which a row of this page matters to the query; INT32_MAX when none can. The bound
-// is on the inner product of what was coded: the vectors, or their prefixes.
+// The least sum of codes with which a row of this page matters to the query; INT32_MAX when none can. The
+// bound is on the inner product of what was coded: the vectors, or their prefixes.
 int32_t CodeScan::threshold(const Selection& selection, uint32_t q) const {
   const CodedQuery& code = context_.batch.coded(coding_).queries[q];
   bool strictly;
@@ -45,8 +47,8 @@ int32_t CodeScan::threshold(const Selection& selection, uint32_t q) const {
   const double hidden = (code.norm * coded_->error + code.error * coded_->hat) * (1 + 0x1p-30);
   const double sum = (wanted - hidden) * code.inverse_step / coded_->scale + code.offset;
   if (sum >= 0x1p30) return INT32_MAX;
-  // A whole unit of the sum, which floor may give away, is worth at least 2⁻²⁶·‖q‖‖x‖: it covers all rounding of
-  // this float64 arithmetic (2⁻⁴³) and of the float64 sum that a score is.
+  // A whole unit of the sum, which floor may give away, is worth at least 2⁻²⁶·‖q‖‖x‖: it covers all rounding
+  // of this float64 arithmetic (2⁻⁴³) and of the float64 sum that a score is.
   return sum <= -0x1p30 ? INT32_MIN : static_cast<int32_t>(std::floor(sum));
 }
 
@@ -72,11 +74,12 @@ void CodeScan::open(uint32_t coding, const QueryGroup& group, const Page& page, 
 uint32_t CodeScan::look(uint32_t tile) {
   const uint32_t dimensions = context_.request.dimensions;
   return context_.kernels.codings[coding_].scan(codes_ + tile * tile_bytes(coding_, dimensions),
-                                                coding_steps(coding_, dimensions), eligible_[tile], query_codes_,
-                                                active_count_, thresholds_, hits_.get());
+                                                coding_steps(coding_, dimensions), eligible_[tile],
+                                                query_codes_, active_count_, thresholds_, hits_.get());
 }
 
-void CodeScan::collect(uint32_t found, uint32_t tile, const QueryGroup& group, const Page& page, Selection* selections) {
+void CodeScan::collect(uint32_t found, uint32_t tile, const QueryGroup& group, const Page& page,
+                       Selection* selections) {
   for (uint32_t h = 0; h < found; ++h) {
     const CodeHit& hit = hits_[h];
     int32_t& least = thresholds_[hit.query];

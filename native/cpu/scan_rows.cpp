@@ -59,7 +59,8 @@ void RowScan::scan_each(const QueryGroup& group, const Page& page, Selection* se
   }
 }
 
-void RowScan::scan_panel(const QueryGroup& group, const Panel& panel, const Page& page, Selection* selections) {
+void RowScan::scan_panel(const QueryGroup& group, const Panel& panel, const Page& page,
+                         Selection* selections) {
   selections += panel.first - group.first;
   float least = INFINITY;
   for (uint32_t i = 0; i < panel.width; ++i) {
@@ -67,8 +68,8 @@ void RowScan::scan_panel(const QueryGroup& group, const Panel& panel, const Page
     least = std::min(least, thresholds_[i]);
   }
   if (least == INFINITY) return;
-  const uint32_t found = context_.kernels.scan(rows_, count_, panel.values, panel.width, context_.request.dimensions,
-                                               thresholds_, hits_.get());
+  const uint32_t found = context_.kernels.scan(rows_, count_, panel.values, panel.width,
+                                               context_.request.dimensions, thresholds_, hits_.get());
   for (uint32_t h = 0; h < found; ++h) {
     const Hit& hit = hits_[h];
     if (hit.score < thresholds_[hit.query]) continue;  // it has risen since

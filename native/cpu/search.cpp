@@ -1,16 +1,17 @@
 // The CPU backend: tiling, threads and selection, without intrinsics.
 //
-// Rows are taken in pages: 1024 rows with codes (scan_codes.cpp), or up to 256 without (scan_rows.cpp: the end of a
-// block, or an instruction set that has no kernel for codes). A page is scanned against a group of queries; the kernels
-// hand back only (row, query) pairs that may reach the query's k-th best; these are collected with bounds on their scores
-// and scored exactly when few are left (selection.hpp). The score matrix never exists. Pages whose largest norm can't reach the
-// threshold are skipped. Dead rows and filters are a mask of each tile (codes) or a list of row pointers
-// (float32), so that selective filters make the search faster.
+// Rows are taken in pages: 1024 rows with codes (scan_codes.cpp), or up to 256 without (scan_rows.cpp: the
+// end of a block, or an instruction set that has no kernel for codes). A page is scanned against a group of
+// queries; the kernels hand back only (row, query) pairs that may reach the query's k-th best; these are
+// collected with bounds on their scores and scored exactly when few are left (selection.hpp). The score
+// matrix never exists. Pages whose largest norm can't reach the threshold are skipped. Dead rows and filters
+// are a mask of each tile (codes) or a list of row pointers (float32), so that selective filters make the
+// search faster.
 //
 // Work is cut into tasks of (query group × range of pages): large batches give each thread query groups of
-// its own, small ones split the pages, each thread then keeping selections of its own, merged at the end; threads
-// share the best threshold found so far for each query. What a task finds depends on timing only in what it
-// discards: the result is the k best of a total order.
+// its own, small ones split the pages, each thread then keeping selections of its own, merged at the end;
+// threads share the best threshold found so far for each query. What a task finds depends on timing only in
+// what it discards: the result is the k best of a total order.
 #include <algorithm>
 #include <cstring>
 #include <exception>
@@ -55,7 +56,8 @@ struct Worker {
 
 class Search {
  public:
-  Search(const pointsman_request& request, const Kernels& kernels) : context_(request, kernels), request_(request) {}
+  Search(const pointsman_request& request, const Kernels& kernels)
+      : context_(request, kernels), request_(request) {}
 
   void run() {
     const unsigned threads = std::max<uint32_t>(1, request_.threads);
@@ -83,8 +85,9 @@ class Search {
   void split_pages(unsigned threads) {
     const auto& groups = context_.batch.groups();
     const size_t pages = context_.pages.size();
-    const size_t parts = std::min(pages, std::max((threads * kTasksPerThread + groups.size() - 1) / groups.size(),
-                                                  pages / kPagesPerTask));
+    const size_t parts = std::min(
+        pages,
+        std::max((threads * kTasksPerThread + groups.size() - 1) / groups.size(), pages / kPagesPerTask));
     auto& pool = ThreadPool::shared();
     pool.parallel_for(groups.size() * parts, threads, [&](size_t task, unsigned slot) {
       const QueryGroup& group = groups[task % groups.size()];
@@ -121,7 +124,8 @@ class Search {
     return *workers_[slot];
   }
 
-  void scan(const QueryGroup& group, size_t first_page, size_t end_page, Worker& worker, Selection* selections) {
+  void scan(const QueryGroup& group, size_t first_page, size_t end_page, Worker& worker,
+            Selection* selections) {
     for (size_t p = first_page; p < end_page; ++p) {
       if (request_.cancelled(request_.context)) throw Error(Code::ABORTED, "the search was aborted");
       if (context_.pages[p].coded) {

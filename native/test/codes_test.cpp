@@ -73,7 +73,8 @@ TEST_CASE("the codes never hide more than the page says") {
     for (const uint32_t coding : {POINTSMAN_BYTES, POINTSMAN_NIBBLES}) {
       codes[coding].resize(page_bytes(coding, kDimensions));
     }
-    pages[0] = encode_bytes(padded.data(), stride, kDimensions, norms.data(), handles.data(), codes[0].data());
+    pages[0] =
+        encode_bytes(padded.data(), stride, kDimensions, norms.data(), handles.data(), codes[0].data());
     pages[1] = encode_nibbles(padded.data(), stride, kDimensions, pages[0], codes[1].data());
     const auto queries = adversarial("ordinary", 3);
     for (const uint32_t coding : {POINTSMAN_BYTES, POINTSMAN_NIBBLES}) {
@@ -110,8 +111,8 @@ TEST_CASE("the codes never hide more than the page says") {
 }
 
 TEST_CASE("nibbles of ordinary rows hide little") {
-  // Four bits of a normal component leave an error of 0.11 of the row's norm; a scale for the largest one of a
-  // page would leave half as much again.
+  // Four bits of a normal component leave an error of 0.11 of the row's norm; a scale for the largest one of
+  // a page would leave half as much again.
   const uint32_t stride = stride_of(kDimensions);
   const auto rows = adversarial("ordinary", kCodePage);
   std::vector<float> padded(size_t{kCodePage} * stride), norms(kCodePage, 1e30f);
@@ -209,7 +210,8 @@ TEST_CASE("the code kernels sum exactly, whatever the codes") {
           // Extremes are where a kernel would saturate.
           for (auto& x : tile) x = random.uniform() < 0.5 ? 255 : static_cast<uint8_t>(random.below(256));
           for (auto& x : codes) {
-            x = static_cast<int8_t>(random.uniform() < 0.7 ? kernel.limit : static_cast<int>(random.below(3)) - 1);
+            x = static_cast<int8_t>(random.uniform() < 0.7 ? kernel.limit
+                                                           : static_cast<int>(random.below(3)) - 1);
             if (random.uniform() < 0.1) x = static_cast<int8_t>(-x);
           }
           std::vector<const int8_t*> queries;
@@ -217,8 +219,8 @@ TEST_CASE("the code kernels sum exactly, whatever the codes") {
           for (uint32_t q = 0; q < count; ++q) queries.push_back(codes.data() + size_t{q} * steps * per_step);
           std::vector<CodeHit> hits(size_t{kTileRows} * count);
           const uint64_t eligible = random.next();
-          const uint32_t found =
-              kernel.scan(tile.data(), steps, eligible, queries.data(), count, thresholds.data(), hits.data());
+          const uint32_t found = kernel.scan(tile.data(), steps, eligible, queries.data(), count,
+                                             thresholds.data(), hits.data());
           CHECK(found == static_cast<uint32_t>(__builtin_popcountll(eligible)) * count);
           // Bytes are summed as they are, or less 128 where the kernel says that nothing is left to take off.
           const int taken = coding != POINTSMAN_NIBBLES && kernel.zero == 0 ? 128 : 0;

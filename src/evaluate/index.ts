@@ -3,7 +3,6 @@ export { bestSingleExpert } from './baselines.js';
 export type { Choice, Estimate, EvaluateOptions, Fit, RoutingPolicy } from './contract.js';
 export { crossValidate, type MatrixEvaluation, type MatrixOptions, trainTest } from './matrix.js';
 export { estimateValue, evaluateLog, type LogEvaluation, type LogOptions, type ValueEstimate, type WeighedLog } from './offpolicy.js';
-export { type RankingCase, type RankingOptions, type RankingResult, type RankingScorer, rankingResult } from './ranking.js';
 export { evaluateOnline, type GoingOn, type OnlineEvaluation } from './online.js';
 export {
   type CellPredictor,
@@ -15,3 +14,4 @@ export {
   type Predictor,
   type PredictorFit,
 } from './predictions.js';
+export { type RankingCase, type RankingOptions, type RankingResult, type RankingScorer, rankingResult } from './ranking.js';

@@ -29,13 +29,7 @@ export class HeadEncoder implements Encoder {
   readonly #offset: readonly number[] | undefined;
 
   /** @throws PointsmanError WRONG_ENCODER */
-  constructor(
-    base: Encoder | undefined,
-    needed: EncoderNeeded,
-    arrays: HeadArrays,
-    dimensions: number,
-    offset?: readonly number[],
-  ) {
+  constructor(base: Encoder | undefined, needed: EncoderNeeded, arrays: HeadArrays, dimensions: number, offset?: readonly number[]) {
     this.#base = fitting(base, needed);
     this.#arrays = arrays;
     this.#offset = offset;

@@ -1,6 +1,7 @@
 /** Learning: outcomes in, a model that routes out. */
-export { type FactorArrays, Factorisation, type FactoriseOptions, factorise, type History } from './factorise.js';
+
 export { completeCells } from './cells.js';
+export { type FactorArrays, Factorisation, type FactoriseOptions, factorise, type History } from './factorise.js';
 export { checkFile, checkFolder } from './folder.js';
 export { type FromScoresOptions, type LabelledConversation, learnFromScores } from './from-scores.js';
 export { learn } from './input.js';
@@ -10,6 +11,7 @@ export { readOutcomeMatrix } from './matrix.js';
 export { METRICS, type Metric } from './metrics.js';
 export { type ExpertVectors, LearnedModel, type MetricParameters, type ModelParameters } from './model.js';
 export { type CohortUser, type FittedObjective, fitObjective, type ObjectiveOptions, type Weight } from './objective.js';
+export { OnlineLearner, type OnlineOptions } from './online.js';
 export {
   contentment,
   type InteractionFileOptions,
@@ -21,6 +23,7 @@ export {
   readPreferences,
   writeInteractionFile,
 } from './preferences.js';
+export { readScoreTable, writeScoreTable } from './score-table.js';
 export {
   type Answer,
   interactionsOf,
@@ -29,5 +32,3 @@ export {
   type TranscriptMessage,
   type TranscriptOptions,
 } from './transcripts.js';
-export { OnlineLearner, type OnlineOptions } from './online.js';
-export { readScoreTable, writeScoreTable } from './score-table.js';

@@ -2,15 +2,15 @@
 //
 // Rows of a page of 1024 share one scale: x̂ = scale·(u − zero). Queries have their own: q̂ = step·c with c in
 // −limit…limit. With x = x̂ + e_x and q = q̂ + e_q,
-//   ⟨q,x⟩ = ⟨q̂,x̂⟩ + ⟨q,e_x⟩ + ⟨e_q,x̂⟩ = step·scale·Σ c·(u − zero) ± (‖q‖·‖e_x‖ + ‖e_q‖·‖x̂‖)   (Cauchy–Schwarz).
+//   ⟨q,x⟩ = ⟨q̂,x̂⟩ + ⟨q,e_x⟩ + ⟨e_q,x̂⟩ = step·scale·Σ c·(u − zero) ± (‖q‖·‖e_x‖ + ‖e_q‖·‖x̂‖) (Cauchy–Schwarz).
 // The sum of codes is an exact integer, so a row can be excluded by one integer comparison, as soon as the
 // sum is below (τ − ‖q‖·error − ‖e_q‖·hat) / (step·scale), where error and hat are the largest of the page.
 // Everything else here is float64 and rounds towards keeping rows.
 //
 // There are three codings. Bytes: u in 1…255, zero 128; the scale holds the largest component. Nibbles: u in
-// 0…15, zero 8, half of the memory for searches that are bound by reading it; the scale is the one that leaves the
-// smallest error in a sample of the rows, components beyond it are cut off. Prefix: bytes of the few numbers that
-// core/rotation.hpp makes of a row, whose inner product is an upper bound.
+// 0…15, zero 8, half of the memory for searches that are bound by reading it; the scale is the one that
+// leaves the smallest error in a sample of the rows, components beyond it are cut off. Prefix: bytes of the
+// few numbers that core/rotation.hpp makes of a row, whose inner product is an upper bound.
 #pragma once
 
 #include <cstddef>
@@ -28,7 +28,7 @@ inline constexpr uint32_t kCodePage = 1024;
 // dimensions, one of nibbles eight: the low nibbles of its four bytes, then the high ones.
 inline constexpr uint32_t kPrefixComponents = 24;
 inline constexpr uint32_t coding_steps(uint32_t coding, uint32_t dimensions) {
-  return coding == POINTSMAN_PREFIX ? kPrefixComponents / 4
+  return coding == POINTSMAN_PREFIX    ? kPrefixComponents / 4
          : coding == POINTSMAN_NIBBLES ? (dimensions + 7) / 8
                                        : (dimensions + 3) / 4;
 }

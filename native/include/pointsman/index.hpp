@@ -82,7 +82,8 @@ class Index {
   SearchResult search(std::span<const float> queries, uint32_t k, const Filter* filter, unsigned threads,
                       const Cancel& cancel) const;
 
-  // Whether searches of this kind took so little on one thread that handing them to another would take longer.
+  // Whether searches of this kind took so little on one thread that handing them to another would take
+  // longer.
   bool hardly_takes_time(std::span<const float> queries, bool filtered) const;
 
   // A snapshot of the current version: to a temporary file beside `path`, synced, then renamed.

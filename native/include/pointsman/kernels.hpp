@@ -39,11 +39,11 @@ struct CodeHit {
 // The scan over one coding of the rows (codes.hpp).
 struct CodeKernel {
   int limit;  // the largest query code that is summed without saturating; 0: there is no such kernel
-  int zero;   // the row code that stands for 0 in the sums: they are Σ c·u where Σ c·(u − zero) is meant
+  int zero;  // the row code that stands for 0 in the sums: they are Σ c·u where Σ c·(u − zero) is meant
 
-  // Sums the codes of one tile of 64 rows against each of `count` queries' codes, `steps` groups of 4 bytes of
-  // a row each, and writes each (row, query) with its bit in `eligible` and a sum ≥ thresholds[query] to `hits`
-  // (room for 64·count), returning how many.
+  // Sums the codes of one tile of 64 rows against each of `count` queries' codes, `steps` groups of 4 bytes
+  // of a row each, and writes each (row, query) with its bit in `eligible` and a sum ≥ thresholds[query] to
+  // `hits` (room for 64·count), returning how many.
   uint32_t (*scan)(const uint8_t* tile, uint32_t steps, uint64_t eligible, const int8_t* const* queries,
                    uint32_t count, const int32_t* thresholds, CodeHit* hits);
 };
