@@ -1,4 +1,5 @@
 #include "pointsman/codes.hpp"
+#include "pointsman/index.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -41,31 +42,49 @@ QueryCode encode_values(const T* values, uint32_t count, bool last_up, int limit
 
 namespace {
 
-// Writes 1024 rows' codes, integers of low…high, by `write(tile, step, row of the tile, four codes)`; sets
-// the page's error and hat.
-template <typename Write>
-void encode_rows(const float* rows, uint32_t stride, uint32_t components, int low, int high, CodePage& page,
-                 const Write& write) {
-  const double inverse = 1 / page.scale;
-  for (uint32_t r = 0; r < kCodePage; ++r) {
-    const float* x = rows + size_t{r} * stride;
-    double error = 0, hat = 0;
-    for (uint32_t step = 0; step * 4 < components; ++step) {
-      int four[4];
-      for (uint32_t i = 0; i < 4; ++i) {
-        const double value = x[step * 4 + i];
-        four[i] = std::clamp(nearest(value * inverse), low, high);
-        const double back = page.scale * four[i];
-        error += (value - back) * (value - back);
-        hat += back * back;
-      }
-      write(r / kTileRows, step, r % kTileRows, four);
+struct RowError {
+  double error, hat;  // ‖x − x̂‖², ‖x̂‖²
+};
+
+// The codes of one row: the nearest integers of low…high. In eight lanes, which the compiler puts into vectors.
+RowError code_row(const float* x, uint32_t stride, double scale, double low, double high, int8_t* codes) {
+  constexpr double kRound = 0x1.8p52;  // adding and taking it off leaves the nearest integer
+  const double inverse = 1 / scale;
+  double error[8] = {}, hat[8] = {};
+  for (uint32_t i = 0; i < stride; i += 8) {
+    for (uint32_t j = 0; j < 8; ++j) {
+      const double value = x[i + j];
+      const double scaled = value * inverse;
+      const double cut = scaled < low ? low : scaled;
+      const double code = ((cut < high ? cut : high) + kRound) - kRound;
+      const double back = scale * code;
+      error[j] += (value - back) * (value - back);
+      hat[j] += back * back;
+      codes[i + j] = static_cast<int8_t>(static_cast<int>(code));
     }
-    page.error = std::max(page.error, error);
-    page.hat = std::max(page.hat, hat);
+  }
+  const auto sum = [](const double* lane) {
+    return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+  };
+  return {sum(error), sum(hat)};
+}
+
+// Codes 1024 rows, which `write(row, codes)` puts into tiles; sets the page's error and hat.
+template <typename Write>
+void code_rows(const float* rows, uint32_t stride, double low, double high, CodePage& page, const Write& write) {
+  alignas(64) int8_t codes[stride_of(kMaxDimensions)];
+  for (uint32_t r = 0; r < kCodePage; ++r) {
+    const RowError row = code_row(rows + size_t{r} * stride, stride, page.scale, low, high, codes);
+    page.error = std::max(page.error, row.error);
+    page.hat = std::max(page.hat, row.hat);
+    write(r, codes);
   }
   page.error = std::sqrt(page.error) * kUp;
   page.hat = std::sqrt(page.hat) * kUp;
+}
+
+uint8_t* place(uint8_t* codes, uint32_t coding, uint32_t dimensions, uint32_t row) {
+  return codes + tile_bytes(coding, dimensions) * (row / kTileRows) + size_t{row % kTileRows} * 4;
 }
 
 }  // namespace
@@ -83,12 +102,12 @@ CodePage encode_bytes(const float* rows, uint32_t stride, uint32_t dimensions, c
     page.min_handle = std::min(page.min_handle, handles[r]);
   }
   if (largest > 0) page.scale = static_cast<double>(largest) / 127;
-  encode_rows(rows, stride, dimensions, -127, 127, page,
-              [&](uint32_t tile, uint32_t step, uint32_t row, const int* four) {
-                uint8_t* to = codes + tile_bytes(POINTSMAN_BYTES, dimensions) * tile +
-                              (size_t{step} * kTileRows + row) * 4;
-                for (int i = 0; i < 4; ++i) to[i] = static_cast<uint8_t>(four[i] + 128);
-              });
+  code_rows(rows, stride, -127, 127, page, [&](uint32_t row, const int8_t* four) {
+    uint8_t* to = place(codes, POINTSMAN_BYTES, dimensions, row);
+    for (uint32_t step = 0; step < coding_steps(POINTSMAN_BYTES, dimensions); ++step, four += 4, to += kTileRows * 4) {
+      for (int i = 0; i < 4; ++i) to[i] = static_cast<uint8_t>(four[i] + 128);
+    }
+  });
   return page;
 }
 
@@ -100,31 +119,23 @@ CodePage encode_nibbles(const float* rows, uint32_t stride, uint32_t dimensions,
   CodePage page{1, 0, 0, bytes.norm, bytes.min_handle};
   const double widest = bytes.scale * 127 / 7;
   double least = INFINITY;
+  alignas(64) int8_t unused[stride_of(kMaxDimensions)];
   for (double scale = widest; scale > widest / 4; scale *= 0.85) {
     double worst = 0;
-    for (uint32_t r = 0; r < kCodePage; r += kSample) {
-      const float* x = rows + size_t{r} * stride;
-      double error = 0;
-      for (uint32_t j = 0; j < dimensions; ++j) {
-        const double missed = x[j] - scale * std::clamp(nearest(x[j] / scale), -8, 7);
-        error += missed * missed;
-      }
-      worst = std::max(worst, error);
+    for (uint32_t r = 0; r < kCodePage && worst < least; r += kSample) {
+      worst = std::max(worst, code_row(rows + size_t{r} * stride, stride, scale, -8, 7, unused).error);
     }
     if (worst < least) {
       least = worst;
       page.scale = scale;
     }
   }
-  encode_rows(rows, stride, dimensions, -8, 7, page,
-              [&](uint32_t tile, uint32_t step, uint32_t row, const int* four) {
-                uint8_t* to = codes + tile_bytes(POINTSMAN_NIBBLES, dimensions) * tile +
-                              (size_t{step / 2} * kTileRows + row) * 4;
-                for (int i = 0; i < 4; ++i) {
-                  const auto nibble = static_cast<uint8_t>(four[i] + 8);
-                  to[i] = step % 2 == 0 ? nibble : static_cast<uint8_t>(to[i] | nibble << 4);
-                }
-              });
+  code_rows(rows, stride, -8, 7, page, [&](uint32_t row, const int8_t* eight) {
+    uint8_t* to = place(codes, POINTSMAN_NIBBLES, dimensions, row);
+    for (uint32_t step = 0; step < coding_steps(POINTSMAN_NIBBLES, dimensions); ++step, eight += 8, to += kTileRows * 4) {
+      for (int i = 0; i < 4; ++i) to[i] = static_cast<uint8_t>((eight[i] + 8) | (eight[i + 4] + 8) << 4);
+    }
+  });
   return page;
 }
 

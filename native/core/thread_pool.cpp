@@ -1,10 +1,12 @@
 #include "pointsman/thread_pool.hpp"
 
+#include <pthread.h>
 #include <sched.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <memory>
 #include <new>
@@ -24,6 +26,27 @@ unsigned pool_size() {
   if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
 #endif
   return std::max(1u, std::thread::hardware_concurrency());
+}
+
+// With POINTSMAN_PIN_THREADS=1 thread i stays on the i-th processor that this process may use: for benchmarks, and for
+// services that leave a processor free for JavaScript. Where the system refuses, threads move as they would have.
+void pin_if_asked(unsigned thread) {
+#ifdef __linux__
+  const char* asked = std::getenv("POINTSMAN_PIN_THREADS");
+  cpu_set_t allowed;
+  if (asked == nullptr || std::strcmp(asked, "1") != 0 || sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+  unsigned left = thread % static_cast<unsigned>(std::max(1, CPU_COUNT(&allowed)));
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &allowed) || left-- != 0) continue;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    pthread_setaffinity_np(pthread_self(), sizeof one, &one);
+    return;
+  }
+#else
+  (void)thread;
+#endif
 }
 
 // One parallel_for. Helpers hold it by shared_ptr: one that wakes after the loop has ended finds it closed.
@@ -74,7 +97,12 @@ ThreadPool& ThreadPool::shared() {
 
 ThreadPool::ThreadPool(unsigned size) {
   try {
-    for (; size_ < size; ++size_) std::thread([this] { work(); }).detach();
+    for (; size_ < size; ++size_) {
+      std::thread([this, thread = size_] {
+        pin_if_asked(thread);
+        work();
+      }).detach();
+    }
   } catch (const std::system_error&) {
     // The system gives no more threads: fewer do, none cannot.
     if (size_ == 0) throw;
