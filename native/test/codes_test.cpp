@@ -173,7 +173,7 @@ TEST_CASE("the bound is needed whole: winners whose codes hide all that can be h
       float* best = rows.data() + winner * dimensions;
       if (in_query) {
         query[0] = static_cast<float>(choice.kernels->codings[POINTSMAN_BYTES].limit);
-        query[1] = query[0] / 4;
+        query[1] = std::min(30.0f, query[0] / 2);
       } else {
         rows[0] = 127;
       }
