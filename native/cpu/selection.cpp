@@ -33,7 +33,7 @@ void Scorer::score_all(std::vector<Candidate>& candidates) const {
 
 void Selection::reset(uint32_t k) {
   k_ = k;
-  capacity_ = k + std::max<size_t>(64, k / 2);
+  capacity_ = k + std::max<size_t>(64, k);
   threshold_ = -INFINITY;
   worst_handle_ = UINT32_MAX;
   candidates_.clear();
