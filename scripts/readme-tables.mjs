@@ -35,6 +35,7 @@ const REPORTS = {
   'search-k': describeSearch,
   'search-dims': describeSearch,
   'search-avx2': describeSearch,
+  'search-clustered-avx2': describeSearch,
   'search-10m': describeSearch,
   micro: describeMicro,
   build: describeBuild,

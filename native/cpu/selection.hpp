@@ -2,8 +2,8 @@
 //
 // A scan of codes tells of a row between what and what its score lies. The k-th largest lower bound is a
 // valid threshold (k rows reach it), so rows need no exact score to raise it: candidates are collected, cut
-// down by selection whenever there are half as many again as k, and scored only at the end, when all but
-// those between the bounds are gone. Where the bounds can't tell rows apart (copies of one vector), they are
+// down by selection whenever there are twice as many as k, and scored only at the end, when few more than k
+// are left. Where the bounds can't tell rows apart (copies of one vector), they are
 // scored at once, so that a selection never grows beyond its capacity.
 #pragma once
 
