@@ -58,7 +58,9 @@ describe('every command', () => {
   });
 
   it('names the commands, the version, and what is wrong', async () => {
-    expect((await cli(['--help'])).out).toMatch(/import .*\n.*learn .*\n.*route .*\n.*evaluate .*\n.*index .*\n.*judge .*\n.*factorise .*\n.*objective .*\n.*doctor /);
+    expect((await cli(['--help'])).out).toMatch(
+      /import .*\n.*learn .*\n.*route .*\n.*evaluate .*\n.*index .*\n.*judge .*\n.*factorise .*\n.*objective .*\n.*doctor /,
+    );
     expect(await cli([])).toMatchObject({ code: 2 });
     expect(await cli(['--version'])).toMatchObject({ code: 0, out: '1.2.3\n' });
     expect(await cli(['rout'])).toMatchObject({

@@ -54,10 +54,37 @@ describe('examples', () => {
     expect(routed.stdout).toMatch(/ should answer \(score .*\n(.*retry 0\.\d\d, rating \d\.\d\d\n){5}without it: /);
   }, 600_000);
 
-  it('route by scores in named dimensions, and say why', async () => {
-    const { stdout } = await node('examples/route-by-scores.mjs');
-    expect(stdout).toMatch(/fun story about a cat\.\n {2}bard-13b, because .*creative 0\.8 × 0\.\d\d/);
-    expect(stdout).toMatch(/Describe the harbour and the bridge\.\n {2}painter-7b, because descriptive 0\.9 ×/);
+  it('the whole way from a judge to a decision that is explained in named dimensions', async () => {
+    const scored = join(folder, 'judged');
+    mkdirSync(scored);
+    const { stdout } = await node('examples/judge-and-route.mjs', scored);
+    // The bill comes first, and is what was asked.
+    const [, bill, asked, again] = /^to be asked: (\d+) calls, .*\nasked: (\d+) calls; a rerun would ask (\d+)\n/.exec(stdout) ?? [];
+    expect([bill, asked, again]).toEqual(['12', '12', '0']);
+    const { readScoreTable } = await import('../src/index.js');
+    const { dimensions, experts, scores } = await readScoreTable(join(scored, 'scores.csv'));
+    expect(dimensions).toEqual(['descriptive', 'creative/fun', 'informative/factual']);
+    expect(experts).toEqual(['painter-7b', 'bard-13b', 'archive-70b']);
+    for (const [e, expert] of experts.entries()) {
+      const row = [...scores.subarray(3 * e, 3 * e + 3)];
+      expect(row.indexOf(Math.max(...row))).toBe(e); // each is best at its own
+      expect(stdout).toContain(`${expert}: ${dimensions.map((name, d) => `${name} ${row[d]?.toFixed(2)}`).join(', ')}`);
+    }
+    const decisions = [...stdout.matchAll(/^(\w.*[.?])\n {2}(\S+) \((\d\.\d\d)\), because (.*)\n/gm)];
+    expect(decisions.map(([, question, expert]) => [question, expert])).toEqual([
+      ['Write a fun story about a cat.', 'bard-13b'],
+      ['Describe the harbour in the evening.', 'painter-7b'],
+      ['How many people live in Japan?', 'archive-70b'],
+    ]);
+    for (const [n, [, , expert, score, because]] of decisions.entries()) {
+      const terms = [...(because as string).matchAll(/(\S+) (\d\.\d\d) × (\d\.\d\d)/g)];
+      expect(terms.map(([, name]) => name)).toEqual(dimensions);
+      const [own, projection] = [terms.map((term) => Number(term[2])), terms.map((term) => Number(term[3]))];
+      const place = 3 * experts.indexOf(expert as string);
+      expect(own).toEqual([...scores.subarray(place, place + 3)].map((value) => Number(value.toFixed(2))));
+      expect(own.reduce((sum, value, d) => sum + value * (projection[d] as number), 0)).toBeCloseTo(Number(score), 1);
+      expect(projection.indexOf(Math.max(...projection))).toBe([1, 0, 2][n]); // what is asked for
+    }
   });
 
   it('routing what the sample taught beats the best single expert in truth', async () => {

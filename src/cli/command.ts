@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { MAX_K } from '../engine/index.js';
 import { PointsmanError } from '../errors.js';
-import type { MetricName, Objective, ProgressListener } from '../types.js';
+import type { Attributes, MetricName, Objective, ProgressListener } from '../types.js';
 
 /** An option as `parseArgs` takes it, with what `--help` says of it. */
 export interface Option {
@@ -110,6 +110,28 @@ export function objective(values: Values): Objective | undefined {
     weights[metric] = weight;
   }
   return weights;
+}
+
+/** `a,b` as names; which exist is for others to say. */
+export function nameList(values: Values, name: string): string[] | undefined {
+  const names = text(values, name)?.split(',');
+  if (names?.some((each) => each.trim() === '')) throw usage(`--${name} must look like a,b, not '${text(values, name)}'`);
+  return names?.map((each) => each.trim());
+}
+
+/** `tier=gold,language=en` as attributes of a conversation; which exist is the model's to say. */
+export function attributes(values: Values): Attributes | undefined {
+  const value = text(values, 'attributes');
+  if (value === undefined) return undefined;
+  const given = new Map<string, string>();
+  for (const part of value.split(',')) {
+    const match = /^\s*([^=]*[^=\s])\s*=\s*(.*\S)\s*$/.exec(part);
+    if (!match) throw usage(`--attributes must look like tier=gold,language=en, not '${value}'`);
+    const [, name, each] = match as unknown as [string, string, string];
+    if (given.has(name)) throw usage(`--attributes gives ${name} twice: '${value}'`);
+    given.set(name, each);
+  }
+  return Object.fromEntries(given);
 }
 
 /** Ids of a repeatable option: `a,b` or `@file` with an id a line. */

@@ -41,7 +41,7 @@ export function describeDecision(decision: Decision, dimensionNames: readonly st
     `why ${expert} scores ${signed(chosen.score)} (weight × predicted advantage in standard deviations)`,
     ...Object.entries(chosen.contributions.metrics).map(([metric, value]) => `  ${signed(value).padStart(8)}  ${metric}`),
     'the same score by what it is made of',
-    ...dimensions(chosen, dimensionNames),
+    ...dimensions(chosen, decision.projection, dimensionNames),
   ].join('\n');
 }
 
@@ -57,14 +57,18 @@ function predictions({ predictions: of }: Candidate): string[] {
   return (Object.entries(of) as [MetricName, number][]).map(([metric, value]) => PREDICTIONS[metric](value));
 }
 
-function dimensions({ contributions }: Candidate, names: readonly string[]): string[] {
+/** The expert's component × the conversation's, where it is about one dimension: `creative 0.80 × 0.90`. */
+function dimensions({ contributions }: Candidate, projection: readonly number[], names: readonly string[]): string[] {
   const taking = [...contributions.dimensions.keys()].filter((j) => contributions.dimensions[j] !== 0);
   const order = taking.sort((a, b) => Math.abs(contributions.dimensions[b] as number) - Math.abs(contributions.dimensions[a] as number));
   const rest = order.slice(NAMED);
   const row = (value: number, name: string) => `  ${signed(value).padStart(8)}  ${name}`;
   return [
     row(contributions.bias, 'merit whatever the conversation'),
-    ...order.slice(0, NAMED).map((j) => row(contributions.dimensions[j] as number, `${names[j]}`)),
+    ...order.slice(0, NAMED).map((j) => {
+      const [value, asked] = [contributions.dimensions[j] as number, projection[j] as number];
+      return row(value, `${names[j]} ${(value / asked).toFixed(2)} × ${asked.toFixed(2)}`);
+    }),
     ...(rest.length > 0
       ? [
           row(

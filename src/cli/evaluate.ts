@@ -16,10 +16,25 @@ import {
 } from '../evaluate/index.js';
 import { learn, learnFromScores, readScoreTable } from '../learn/index.js';
 import { Router } from '../route/index.js';
-import type { MetricName, OutcomeTable } from '../types.js';
-import { type Command, integer, noArguments, number, objective, oneOf, required, text, usage } from './command.js';
+import type { Encoder, MetricName, OutcomeTable } from '../types.js';
+import {
+  type Command,
+  type Context,
+  integer,
+  nameList,
+  noArguments,
+  number,
+  type Outcome,
+  objective,
+  oneOf,
+  required,
+  text,
+  usage,
+  type Values,
+} from './command.js';
 import { FORMATS, readData } from './data.js';
 import { table } from './describe.js';
+import { ENCODER, encoderOf, remembering } from './encoder.js';
 import { evaluateRanking, RANKING_OPTIONS } from './evaluate-ranking.js';
 import { describeCells, describeCold, describeOnline, fillCells, fitPredictor, goOn, restrict } from './predict.js';
 
@@ -73,78 +88,96 @@ export const evaluate: Command = {
       help: "a score table (CSV) as content; 'category-means' takes the training part's own, as a judge's table would give them",
     },
     'without-outcomes': { type: 'boolean', help: 'cv: route by --scores alone, the category naming the dimension' },
+    encoder: ENCODER,
     replicates: { type: 'string', value: 'N', help: 'resamples of the bootstrap (default 2000)' },
     ...RANKING_OPTIONS,
   },
-  async run(values, positionals, { signal, onProgress }) {
+  async run(values, positionals, context) {
     noArguments(positionals);
-    const epsilon = number(values, 'explore');
-    if (epsilon !== undefined && !(epsilon >= 0 && epsilon <= 1)) throw usage(`--explore must be a number from 0 to 1, not ${epsilon}`);
-    const given = objective(values); // a slip is said before the data is read
-    if (oneOf(values, 'protocol', PROTOCOLS) === 'leave-one-out') {
-      return evaluateRanking(required(values, 'data'), values, { signal, onProgress });
+    refuseUseless(values);
+    const encoder = await encoderOf(values, context);
+    try {
+      return await measure(values, encoder && remembering(encoder), context);
+    } finally {
+      await encoder?.close();
     }
-    const { outcomes, isMatrix, path } = await readData(required(values, 'data'), { signal, onProgress });
-    const protocol = oneOf(values, 'protocol', PROTOCOLS) ?? (isMatrix ? 'cv' : 'offpolicy');
-    const by = oneOf(values, 'by', ['cv', 'split'] as const) ?? 'cv';
-    const splits = protocol === 'split' || (protocol === 'log' && by === 'split');
-    const count = integer(values, 'seeds', 1) ?? (protocol === 'split' || protocol === 'offpolicy' ? 1 : 5);
-    const metric = oneOf<MetricName>(values, 'metric', METRICS);
-    const weights = given ?? (protocol === 'offpolicy' ? undefined : { [metric ?? 'score']: metric === 'retry' ? -1 : 1 });
-
-    const names = text(values, 'attributes')
-      ?.split(',')
-      .filter((name) => name !== '');
-    const asked = text(values, 'scores');
-    const scoreTable = asked === undefined || asked === 'category-means' ? undefined : await readScoreTable(asked, { signal });
-    const alone = values['without-outcomes'] === true;
-    if (alone && asked === undefined) throw usage('--without-outcomes needs --scores');
-    const fitModel: typeof learn = async (training, options) => {
-      const content = scoreTable ?? (asked === undefined ? undefined : categoryMeans(training as OutcomeTable, metric ?? 'score'));
-      if (alone && content) return learnFromScores(content, { attribute: 'category', seed: options?.seed, signal: options?.signal });
-      return learn(training, { ...options, attributes: names, content, beliefs: false });
-    };
-    const fit: Fit = async (training, options) => {
-      const model = await fitModel(training, options);
-      const router = await Router.from(model, options);
-      return async (conversations, { attributes: all, signal: stop }) => {
-        const attributes = all.map((known) => restrict(known, router.attributeNames));
-        const explore = epsilon === undefined ? undefined : { epsilon, among: integer(values, 'among', 1) ?? 5 };
-        const decisions = await router.route(conversations, { k: 1, objective: weights, explore, seed: 0, signal: stop, attributes });
-        return decisions.map(({ candidates }) => candidates.map(({ expert, propensity }) => ({ expert, probability: propensity })));
-      };
-    };
-    const common = {
-      seeds: Array.from({ length: count }, (_, seed) => seed),
-      folds: integer(values, 'folds', 2),
-      replicates: integer(values, 'replicates', 1),
-      metric,
-      signal,
-      onProgress,
-    };
-    if (protocol === 'cells') {
-      const result = evaluateCells(outcomes, fillCells, common);
-      return { json: { data: path, ...result }, text: describeCells(result) };
-    }
-    if (protocol === 'cold') {
-      const result = await evaluateCold(outcomes, fitPredictor(names), common);
-      return { json: { data: path, ...result }, text: describeCold(result) };
-    }
-    if (protocol === 'online') {
-      const result = await evaluateOnline(outcomes, goOn(names), fit, common);
-      return { json: { data: path, ...result }, text: describeOnline(result) };
-    }
-    if (protocol === 'offpolicy') {
-      const result = await evaluateLog(outcomes, fit, { ...common, objective: weights });
-      return { json: { data: path, ...result }, text: describeLog(result) };
-    }
-    const log = protocol === 'log';
-    const result = splits
-      ? await trainTest(outcomes, fit, { ...common, log, train: text(values, 'train'), test: text(values, 'test') })
-      : await crossValidate(outcomes, fit, { ...common, log });
-    return { json: { data: path, ...result }, text: describeMatrix(result) };
   },
 };
+
+/** @throws PointsmanError USAGE */
+function refuseUseless(values: Values): void {
+  const encoder = text(values, 'encoder') !== undefined;
+  const protocol = oneOf(values, 'protocol', PROTOCOLS);
+  if (encoder && (protocol === 'cells' || protocol === 'leave-one-out'))
+    throw usage(`${protocol} reads no conversations: it takes no --encoder`);
+  if (encoder && values['without-outcomes'] === true) throw usage('--without-outcomes routes by the category: it takes no --encoder');
+}
+
+async function measure(values: Values, encoder: Encoder | undefined, { signal, onProgress }: Context): Promise<Outcome> {
+  const epsilon = number(values, 'explore');
+  if (epsilon !== undefined && !(epsilon >= 0 && epsilon <= 1)) throw usage(`--explore must be a number from 0 to 1, not ${epsilon}`);
+  const given = objective(values); // a slip is said before the data is read
+  if (oneOf(values, 'protocol', PROTOCOLS) === 'leave-one-out') {
+    return evaluateRanking(required(values, 'data'), values, { signal, onProgress });
+  }
+  const { outcomes, isMatrix, path } = await readData(required(values, 'data'), { signal, onProgress });
+  const protocol = oneOf(values, 'protocol', PROTOCOLS) ?? (isMatrix ? 'cv' : 'offpolicy');
+  const by = oneOf(values, 'by', ['cv', 'split'] as const) ?? 'cv';
+  const splits = protocol === 'split' || (protocol === 'log' && by === 'split');
+  const count = integer(values, 'seeds', 1) ?? (protocol === 'split' || protocol === 'offpolicy' ? 1 : 5);
+  const metric = oneOf<MetricName>(values, 'metric', METRICS);
+  const weights = given ?? (protocol === 'offpolicy' ? undefined : { [metric ?? 'score']: metric === 'retry' ? -1 : 1 });
+
+  const names = nameList(values, 'attributes');
+  const asked = text(values, 'scores');
+  const scoreTable = asked === undefined || asked === 'category-means' ? undefined : await readScoreTable(asked, { signal });
+  const alone = values['without-outcomes'] === true;
+  if (alone && asked === undefined) throw usage('--without-outcomes needs --scores');
+  const fitModel: typeof learn = async (training, options) => {
+    const content = scoreTable ?? (asked === undefined ? undefined : categoryMeans(training as OutcomeTable, metric ?? 'score'));
+    if (alone && content) return learnFromScores(content, { attribute: 'category', seed: options?.seed, signal: options?.signal });
+    return learn(training, { ...options, attributes: names, encoder, content, beliefs: false });
+  };
+  const fit: Fit = async (training, options) => {
+    const model = await fitModel(training, options);
+    const router = await Router.from(model, options);
+    return async (conversations, { attributes: all, signal: stop }) => {
+      const attributes = all.map((known) => restrict(known, router.attributeNames));
+      const explore = epsilon === undefined ? undefined : { epsilon, among: integer(values, 'among', 1) ?? 5 };
+      const decisions = await router.route(conversations, { k: 1, objective: weights, explore, seed: 0, signal: stop, attributes });
+      return decisions.map(({ candidates }) => candidates.map(({ expert, propensity }) => ({ expert, probability: propensity })));
+    };
+  };
+  const common = {
+    seeds: Array.from({ length: count }, (_, seed) => seed),
+    folds: integer(values, 'folds', 2),
+    replicates: integer(values, 'replicates', 1),
+    metric,
+    signal,
+    onProgress,
+  };
+  if (protocol === 'cells') {
+    const result = evaluateCells(outcomes, fillCells, common);
+    return { json: { data: path, ...result }, text: describeCells(result) };
+  }
+  if (protocol === 'cold') {
+    const result = await evaluateCold(outcomes, fitPredictor(names, encoder), common);
+    return { json: { data: path, ...result }, text: describeCold(result) };
+  }
+  if (protocol === 'online') {
+    const result = await evaluateOnline(outcomes, goOn(names, encoder), fit, common);
+    return { json: { data: path, ...result }, text: describeOnline(result) };
+  }
+  if (protocol === 'offpolicy') {
+    const result = await evaluateLog(outcomes, fit, { ...common, objective: weights });
+    return { json: { data: path, ...result }, text: describeLog(result) };
+  }
+  const log = protocol === 'log';
+  const result = splits
+    ? await trainTest(outcomes, fit, { ...common, log, train: text(values, 'train'), test: text(values, 'test') })
+    : await crossValidate(outcomes, fit, { ...common, log });
+  return { json: { data: path, ...result }, text: describeMatrix(result) };
+}
 
 function describeMatrix(result: MatrixEvaluation): string {
   const digits = 4;

@@ -11,7 +11,7 @@ import type {
 } from '../evaluate/index.js';
 import { completeCells, type LearnedModel, learn, OnlineLearner } from '../learn/index.js';
 import { Router } from '../route/index.js';
-import type { Attributes, Interaction, OutcomeTable } from '../types.js';
+import type { Attributes, Encoder, Interaction, OutcomeTable } from '../types.js';
 import { table } from './describe.js';
 
 export const restrict = (known: Attributes, names: readonly string[]): Attributes =>
@@ -27,9 +27,9 @@ export function greedy(router: Router): RoutingPolicy {
 }
 
 export const fitPredictor =
-  (attributes: readonly string[] | undefined): PredictorFit =>
+  (attributes: readonly string[] | undefined, encoder: Encoder | undefined): PredictorFit =>
   async (training, content, options) => {
-    const model = await learn(training, { ...options, content, attributes, beliefs: false });
+    const model = await learn(training, { ...options, content, attributes, encoder, beliefs: false });
     return async (conversations, experts, { attributes: all, signal }) => {
       const known = all.map((each) => restrict(each, model.attributeNames));
       const psi = model.withAttributes(await model.encoder.encode(conversations, { signal }), known);
@@ -58,9 +58,9 @@ export const fillCells = (
 ): Float64Array => completeCells(known, wanted, options).probability;
 
 export const goOn =
-  (attributes: readonly string[] | undefined): GoingOn =>
+  (attributes: readonly string[] | undefined, encoder: Encoder | undefined): GoingOn =>
   async (first, options) => {
-    const model = await learn(first, { ...options, attributes });
+    const model = await learn(first, { ...options, attributes, encoder });
     const learner = await OnlineLearner.start(model, { signal: options.signal });
     const router = new Router({ encoder: model.encoder, scorer: learner.index, space: model });
     return {

@@ -1,9 +1,10 @@
 /** `pointsman route`: which expert should answer, and why. */
 import { type Decision, Router } from '../route/index.js';
-import { type Command, idList, integer, number, objective, readText, required, resultCount, text, usage } from './command.js';
+import { attributes, type Command, idList, integer, number, objective, readText, required, resultCount, text, usage } from './command.js';
 import { ask, parseConversations, readAll } from './conversations.js';
 import { describeDecision } from './describe.js';
 import { ENCODER, encoderOf } from './encoder.js';
+import { restrict } from './predict.js';
 
 export const routeConversations: Command = {
   name: 'route',
@@ -11,13 +12,17 @@ export const routeConversations: Command = {
   usage: '--model FOLDER ("conversation" | --file FILE|-) [options]',
   details:
     'The conversation is one message given as text, or comes from a file or standard input (-): a JSON array of\n' +
-    "conversations, or JSON lines. Without --objective the model's metrics weigh retry=-1,rating=0.5,length=0.2,score=1.",
-  example: 'pointsman route --model my-model "Write a poem about rain" --objective retry=-1,rating=0.5 -k 3',
+    "conversations, or JSON lines. Without --objective the model's metrics weigh retry=-1,rating=0.5,length=0.2,score=1.\n" +
+    'Lines with "attributes", as in a log, are routed by those that the model knows; --attributes holds for all of them.',
+  example:
+    'pointsman route --model my-model "Write a poem about rain" --objective retry=-1,rating=0.5 -k 3\n' +
+    '  pointsman route --model my-model "Write a poem about rain" --attributes tier=gold,language=en',
   options: {
     model: { type: 'string', value: 'FOLDER', help: 'what `pointsman learn` wrote' },
     file: { type: 'string', value: 'FILE', help: 'conversations as JSON or JSON lines; - reads standard input' },
     k: { type: 'string', short: 'k', value: 'N', help: 'how many candidates to list (default 5)' },
     objective: { type: 'string', value: 'WEIGHTS', help: 'weights over metrics with natural signs: retry=-1,rating=0.5' },
+    attributes: { type: 'string', value: 'LIST', help: 'what is known besides the text: tier=gold,language=en' },
     eligible: { type: 'string', multiple: true, value: 'IDS', help: 'only these experts: a,b or @file with an id a line' },
     exclude: { type: 'string', multiple: true, value: 'IDS', help: 'none of these experts: a,b or @file with an id a line' },
     'ignore-unknown': { type: 'boolean', help: 'pass over ids of --eligible and --exclude that the model does not know' },
@@ -34,6 +39,7 @@ export const routeConversations: Command = {
     const epsilon = number(values, 'explore');
     const among = integer(values, 'among', 1);
     if (among !== undefined && epsilon === undefined) throw usage('--among needs --explore');
+    const given = attributes(values);
     const options = {
       k: resultCount(values),
       objective: objective(values),
@@ -47,11 +53,15 @@ export const routeConversations: Command = {
     const encoder = await encoderOf(values, { signal });
     try {
       const router = await Router.open(folder, { encoder, signal });
-      const conversations =
+      const asked =
         file === undefined
-          ? [ask(positionals[0] as string, 'the conversation')]
+          ? [{ conversation: ask(positionals[0] as string, 'the conversation'), attributes: {} }]
           : parseConversations(file === '-' ? await readAll(stdin) : await readText(file), file === '-' ? 'standard input' : file);
-      const decisions: Decision[] = await router.route(conversations, options);
+      const all = asked.map((each) => ({ ...restrict(each.attributes, router.attributeNames), ...given }));
+      const decisions: Decision[] = await router.route(
+        asked.map(({ conversation }) => conversation),
+        { ...options, attributes: all.some((each) => Object.keys(each).length > 0) ? all : undefined },
+      );
       return { json: decisions, text: decisions.map((decision) => describeDecision(decision, router.dimensionNames)).join('\n\n') };
     } finally {
       await encoder?.close();

@@ -9,6 +9,7 @@
  * own part, is 0 for an expert without outcomes. B, the variances and every δ_m: native/train/hierarchical.hpp. Scores enter φ as
  * they stand in the table; what that adds to everybody's prediction is taken off the expected outcome.
  */
+import { PointsmanError, someOf } from '../errors.js';
 import type { OutcomeTable, ScoreTable } from '../types.js';
 import type { Factors, Hierarchy, Posteriors } from './addon.js';
 import { attributeNames } from './attributes.js';
@@ -45,6 +46,12 @@ export async function fitHybrid(
   work: Work,
 ): Promise<HybridFit> {
   const known = new Set(table.experts);
+  if (!scores.experts.some((expert) => known.has(expert))) {
+    throw new PointsmanError(
+      'NOT_ENOUGH_DATA',
+      `no expert of the score table (${someOf(scores.experts)}) has an outcome; the outcomes are of ${someOf(table.experts)}`,
+    );
+  }
   const experts = [...table.experts, ...scores.experts.filter((expert) => !known.has(expert))];
   const parameters = contentParameters(scores);
   const rows = contentRows(parameters, scores, experts);

@@ -1,5 +1,6 @@
 /** Learning: outcomes in, a model that routes out. */
 
+export { checkAttributes } from './attributes.js';
 export { completeCells } from './cells.js';
 export { type FactorArrays, Factorisation, type FactoriseOptions, factorise, type History } from './factorise.js';
 export { checkFile, checkFolder } from './folder.js';

@@ -113,6 +113,11 @@ export interface Decision {
   propensity: number;
   /** Best first; the chosen expert is among them, not always the first when exploring. */
   candidates: Candidate[];
+  /**
+   * ψ(C), how much the conversation asks of each dimension, in the order of the router's `dimensionNames`: a candidate's contribution
+   * of a dimension is this × its own component there.
+   */
+  projection: number[];
   objective: Objective;
   policy: Policy;
   modelVersion: string;

@@ -136,7 +136,13 @@ export class Router {
         const why = explain(this.#space, objective, psi.subarray(i * p, (i + 1) * p), unit.subarray(i * width, (i + 1) * width), vector);
         return [{ expert, score, ...why }];
       });
-      return decide(conversation, attributes?.[i], best, { objective, policy, random, at, modelVersion: this.#space.version });
+      return decide(conversation, attributes?.[i], Array.from(psi.subarray(i * p, (i + 1) * p)), best, {
+        objective,
+        policy,
+        random,
+        at,
+        modelVersion: this.#space.version,
+      });
     });
   }
 
@@ -196,6 +202,7 @@ function checkParts(parts: RouterParts): RouterParts {
 function decide(
   conversation: Conversation,
   attributes: Attributes | undefined,
+  projection: number[],
   best: readonly Omit<Candidate, 'propensity'>[],
   context: { objective: Objective; policy: Policy; random: Random; at: string; modelVersion: string },
 ): Decision {
@@ -207,7 +214,7 @@ function decide(
   if (chosen === undefined) throw new PointsmanError('NO_CANDIDATES', 'the model has no experts');
   const { expert, score, propensity } = chosen;
   const asked = attributes === undefined ? { conversation } : { conversation, attributes };
-  return { id: randomUUID(), ...asked, expert, score, propensity, candidates, objective, policy, modelVersion, at };
+  return { id: randomUUID(), ...asked, expert, score, propensity, candidates, projection, objective, policy, modelVersion, at };
 }
 
 function checkIds(ids: unknown, name: string): void {
