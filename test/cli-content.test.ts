@@ -123,7 +123,7 @@ describe('scores', () => {
 
   it.each<[string, number, RegExp, string[]]>([
     ['FILE_MISSING', 1, /none\.csv/, ['--data', 'DIR/log.jsonl', '--scores', 'DIR/none.csv']],
-    ['BAD_DATA', 1, /torn\.csv, line 4: 1 scores, but there are 2/, ['--data', 'DIR/log.jsonl', '--scores', 'DIR/torn.csv']],
+    ['BAD_DATA', 1, /torn\.csv, line 4: 1 score, but there are 2/, ['--data', 'DIR/log.jsonl', '--scores', 'DIR/torn.csv']],
     [
       'NOT_ENOUGH_DATA',
       1,
@@ -156,7 +156,7 @@ describe('evaluate --encoder', () => {
     // Only the encoder sees what tells the subjects apart: the words are the same.
     const server = await new EndpointServer(({ body }, response) => {
       const vector = (text: string) => {
-        const n = Number(/\d+/.exec(text)?.[0]);
+        const n = Number(/\d+/.exec(text)?.[0] ?? 0); // the encoder begins with a text of its own
         return [n % 2 ? 1 : -1, Math.sin(n), Math.cos(3 * n), 0.1 * Math.sin(7 * n)];
       };
       send(response, { data: body.input.map((text: string, index: number) => ({ index, embedding: vector(text) })) });

@@ -3,7 +3,7 @@
  * that holds a comma, a quotation mark or a line break stands in quotation marks, in which a mark is doubled.
  */
 import { readFile } from 'node:fs/promises';
-import { PointsmanError, someOf } from '../errors.js';
+import { PointsmanError, plural, someOf } from '../errors.js';
 import type { ScoreTable, TaskOptions } from '../types.js';
 import { writeDurably } from './durable.js';
 import { checkPath } from './folder.js';
@@ -30,7 +30,8 @@ export async function readScoreTable(path: string, { signal }: TaskOptions = {})
     const [expert = '', ...cells] = fields;
     if (expert === '') throw bad(line, 'the expert has no name');
     if (experts.has(expert)) throw bad(line, `the expert ${someOf([expert])} is there twice`);
-    if (cells.length !== dimensions.length) throw bad(line, `${cells.length} scores, but there are ${dimensions.length} dimensions`);
+    if (cells.length !== dimensions.length)
+      throw bad(line, `${plural(cells.length, 'score')}, but there are ${dimensions.length} dimensions`);
     experts.add(expert);
     for (const [d, cell] of cells.entries()) {
       const score = cell.trim() === '' ? Number.NaN : Math.fround(Number(cell));
