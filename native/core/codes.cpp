@@ -46,7 +46,8 @@ struct RowError {
   double error, hat;  // ‖x − x̂‖², ‖x̂‖²
 };
 
-// The codes of one row: the nearest integers of low…high. In eight lanes, which the compiler puts into vectors.
+// The codes of one row: the nearest integers of low…high. In eight lanes, which the compiler puts into
+// vectors.
 RowError code_row(const float* x, uint32_t stride, double scale, double low, double high, int8_t* codes) {
   constexpr double kRound = 0x1.8p52;  // adding and taking it off leaves the nearest integer
   const double inverse = 1 / scale;
@@ -71,7 +72,8 @@ RowError code_row(const float* x, uint32_t stride, double scale, double low, dou
 
 // Codes 1024 rows, which `write(row, codes)` puts into tiles; sets the page's error and hat.
 template <typename Write>
-void code_rows(const float* rows, uint32_t stride, double low, double high, CodePage& page, const Write& write) {
+void code_rows(const float* rows, uint32_t stride, double low, double high, CodePage& page,
+               const Write& write) {
   alignas(64) int8_t codes[stride_of(kMaxDimensions)];
   for (uint32_t r = 0; r < kCodePage; ++r) {
     const RowError row = code_row(rows + size_t{r} * stride, stride, page.scale, low, high, codes);
@@ -104,7 +106,8 @@ CodePage encode_bytes(const float* rows, uint32_t stride, uint32_t dimensions, c
   if (largest > 0) page.scale = static_cast<double>(largest) / 127;
   code_rows(rows, stride, -127, 127, page, [&](uint32_t row, const int8_t* four) {
     uint8_t* to = place(codes, POINTSMAN_BYTES, dimensions, row);
-    for (uint32_t step = 0; step < coding_steps(POINTSMAN_BYTES, dimensions); ++step, four += 4, to += kTileRows * 4) {
+    for (uint32_t step = 0; step < coding_steps(POINTSMAN_BYTES, dimensions);
+         ++step, four += 4, to += kTileRows * 4) {
       for (int i = 0; i < 4; ++i) to[i] = static_cast<uint8_t>(four[i] + 128);
     }
   });
@@ -132,7 +135,8 @@ CodePage encode_nibbles(const float* rows, uint32_t stride, uint32_t dimensions,
   }
   code_rows(rows, stride, -8, 7, page, [&](uint32_t row, const int8_t* eight) {
     uint8_t* to = place(codes, POINTSMAN_NIBBLES, dimensions, row);
-    for (uint32_t step = 0; step < coding_steps(POINTSMAN_NIBBLES, dimensions); ++step, eight += 8, to += kTileRows * 4) {
+    for (uint32_t step = 0; step < coding_steps(POINTSMAN_NIBBLES, dimensions);
+         ++step, eight += 8, to += kTileRows * 4) {
       for (int i = 0; i < 4; ++i) to[i] = static_cast<uint8_t>((eight[i] + 8) | (eight[i + 4] + 8) << 4);
     }
   });

@@ -28,13 +28,15 @@ unsigned pool_size() {
   return std::max(1u, std::thread::hardware_concurrency());
 }
 
-// With POINTSMAN_PIN_THREADS=1 thread i stays on the i-th processor that this process may use: for benchmarks, and for
-// services that leave a processor free for JavaScript. Where the system refuses, threads move as they would have.
+// With POINTSMAN_PIN_THREADS=1 thread i stays on the i-th processor that this process may use: for
+// benchmarks, and for services that leave a processor free for JavaScript. Where the system refuses, threads
+// move as they would have.
 void pin_if_asked(unsigned thread) {
 #ifdef __linux__
   const char* asked = std::getenv("POINTSMAN_PIN_THREADS");
   cpu_set_t allowed;
-  if (asked == nullptr || std::strcmp(asked, "1") != 0 || sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+  if (asked == nullptr || std::strcmp(asked, "1") != 0 || sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+    return;
   unsigned left = thread % static_cast<unsigned>(std::max(1, CPU_COUNT(&allowed)));
   for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
     if (!CPU_ISSET(cpu, &allowed) || left-- != 0) continue;

@@ -29,11 +29,11 @@ inline float sum(Vec a) {
 
 #include "kernel_body.inc"
 
-// Codes: a register tile of 16 rows × 4 queries with many queries; of 32 rows with one, which is bound by
+// Codes: a register tile of 16 rows × 4 queries with many queries; of 64 rows with one, which is bound by
 // memory.
 constexpr int kCodeLanes = 8;
 constexpr int kCodeQueries = 4;
-constexpr int code_rows(int queries) { return queries == 1 ? 4 : 2; }
+constexpr int code_rows(int queries) { return queries == 1 ? 8 : 2; }
 
 using IVec = __m256i;
 

@@ -12,7 +12,9 @@ namespace {
 // bytes of one query): for a prefix the row is scored at once, mostly waiting for it from memory; for nibbles
 // it is collected.
 constexpr uint32_t kPrefixHitSteps = 64;
-constexpr uint32_t kNibbleHitSteps = 8;
+constexpr uint32_t kNibbleHitSteps = 2;
+// Rows that matter lie together: a coding may spend what so many tiles save before it has saved it.
+constexpr int64_t kCreditTiles = 4;
 constexpr uint32_t kPause = 8;
 
 }  // namespace
@@ -127,14 +129,16 @@ void CodeScan::scan(const QueryGroup& group, const Page& page, Selection* select
   open(coding, group, page, selections);
   if (active_count_ == 0 || !mask_rows(page)) return;
 
+  const uint32_t dimensions = context_.request.dimensions;
+  const int64_t saved = coding_steps(POINTSMAN_BYTES, dimensions) - coding_steps(coding_, dimensions);
+  const int64_t hit_steps = coding_ == POINTSMAN_PREFIX ? kPrefixHitSteps : kNibbleHitSteps;
+  int64_t credit = kCreditTiles * active_count_ * saved;
   for (uint32_t tile = 0; tile < kCodePage / kTileRows; ++tile) {
     if (eligible_[tile] == 0) continue;
     uint32_t found = look(tile);
     if (coding_ != POINTSMAN_BYTES) {
-      const uint32_t hit_steps = coding_ == POINTSMAN_PREFIX ? kPrefixHitSteps : kNibbleHitSteps;
-      const uint32_t dimensions = context_.request.dimensions;
-      const uint32_t saved = coding_steps(POINTSMAN_BYTES, dimensions) - coding_steps(coding_, dimensions);
-      if (found * hit_steps > active_count_ * saved) {
+      credit += active_count_ * saved - found * hit_steps;
+      if (credit < 0) {
         pause_[coding_] = kPause;
         open(POINTSMAN_BYTES, group, page, selections);
         if (active_count_ == 0) return;

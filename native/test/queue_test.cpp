@@ -21,7 +21,8 @@ class Answers {
  public:
   explicit Answers(size_t expected) : results(expected), codes(expected), left_(expected) {}
 
-  QueuedSearch ask(size_t number, std::vector<float> queries, uint32_t k, std::shared_ptr<const Filter> filter = nullptr,
+  QueuedSearch ask(size_t number, std::vector<float> queries, uint32_t k,
+                   std::shared_ptr<const Filter> filter = nullptr,
                    std::shared_ptr<const Cancel> cancel = std::make_shared<Cancel>()) {
     return {std::move(queries), k, std::move(filter), std::move(cancel),
             [this, number](SearchResult&& result, std::exception_ptr error) {
@@ -103,7 +104,8 @@ TEST_CASE("a queued search that is wrong or given up does not touch the others")
   stopped->request();
   Answers answers(40);
   for (size_t i = 0; i < 40; ++i) {
-    queue->submit(answers.ask(i, i == 17 ? bad : good, 4, nullptr, i == 23 ? stopped : std::make_shared<Cancel>()));
+    queue->submit(
+        answers.ask(i, i == 17 ? bad : good, 4, nullptr, i == 23 ? stopped : std::make_shared<Cancel>()));
   }
   answers.wait();
   for (size_t i = 0; i < 40; ++i) {
