@@ -40,8 +40,8 @@ uint64_t next_index_id() {
   return next.fetch_add(1, std::memory_order_relaxed);
 }
 
-// A third of what it takes to wake a thread and to be woken by it (55–61 µs where it was measured).
-constexpr double kHandOverSeconds = 20e-6;
+// What it takes at least to wake a thread and to be woken by it (55–61 µs where it was measured).
+constexpr double kHandOverSeconds = 50e-6;
 // Multiply-adds: some tens of microseconds on one thread.
 constexpr uint64_t kLittleWork = uint64_t{1} << 21;
 
