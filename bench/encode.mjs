@@ -8,7 +8,7 @@ import { featureColumns } from '../dist/encode/index.js';
 import { ExpertIndex, HashingEncoder, OnnxEncoder } from '../dist/index.js';
 import { Random } from '../dist/random.js';
 import { transformer, vocabularySize, wordPiece } from '../test/tiny-models.mjs';
-import { makeData } from './data.mjs';
+import { fillIndex, makeData } from './data.mjs';
 import { provenance, short, summary, table, writeJson } from './report.mjs';
 
 const HELP = `npm run bench -- encode [options]
@@ -126,12 +126,9 @@ async function rate(call, count, seconds) {
 }
 
 async function searchRate({ rows, dimensions, batch, threads, seconds }) {
-  const data = makeData({ kind: 'iid', rows, dimensions, queryCount: batch, seed: 1 });
+  const data = await makeData({ kind: 'iid', rows, dimensions, queryCount: batch, seed: 1 });
   const index = new ExpertIndex({ dimensions, threads });
-  await index.upsert(
-    Array.from({ length: rows }, (_, i) => `expert ${i}`),
-    data.rows,
-  );
+  await fillIndex(index, data);
   const perSecond = await rate(() => index.search(data.queries, { k: 10 }), batch, seconds);
   return { k: 10, perSecond, backend: index.stats().isa };
 }
