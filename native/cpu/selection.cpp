@@ -39,15 +39,20 @@ void Selection::reset(uint32_t k) {
   candidates_.clear();
 }
 
+float Selection::kth_lower() {
+  const auto kth = candidates_.begin() + (k_ - 1);
+  std::nth_element(candidates_.begin(), kth, candidates_.end(),
+                   [](const Candidate& a, const Candidate& b) { return a.lower > b.lower; });
+  return kth->lower;
+}
+
 void Selection::drop_below(float threshold) {
   std::erase_if(candidates_, [threshold](const Candidate& c) { return c.upper < threshold; });
 }
 
 bool Selection::shrink(const Scorer& scorer) {
   const float before = threshold_;
-  std::nth_element(candidates_.begin(), candidates_.begin() + (k_ - 1), candidates_.end(),
-                   [](const Candidate& a, const Candidate& b) { return a.lower > b.lower; });
-  const float reached = candidates_[k_ - 1].lower;
+  const float reached = kth_lower();
   if (reached > threshold_) {
     threshold_ = reached;
     worst_handle_ = UINT32_MAX;
@@ -69,11 +74,7 @@ void Selection::settle(const Scorer& scorer) {
 }
 
 const std::vector<Candidate>& Selection::finish(float reached, const Scorer& scorer) {
-  if (candidates_.size() > k_) {
-    std::nth_element(candidates_.begin(), candidates_.begin() + (k_ - 1), candidates_.end(),
-                     [](const Candidate& a, const Candidate& b) { return a.lower > b.lower; });
-    drop_below(std::max(reached, candidates_[k_ - 1].lower));
-  }
+  if (candidates_.size() > k_) drop_below(std::max(reached, kth_lower()));
   settle(scorer);
   std::sort(candidates_.begin(), candidates_.end(), better);
   return candidates_;

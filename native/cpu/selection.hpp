@@ -70,6 +70,7 @@ class Selection {
 
  private:
   bool shrink(const Scorer& scorer);
+  float kth_lower();  // the k-th largest lower bound; there are at least k candidates
   void drop_below(float threshold);
   void settle(const Scorer& scorer);
 

@@ -185,7 +185,8 @@ class TableBuilder {
   }
 }
 
-class Numbering {
+/** Numbers names in the order in which they come. */
+export class Numbering {
   readonly names: string[] = [];
   readonly #numbers = new Map<string, number>();
 

@@ -8,7 +8,7 @@ import { run } from '../native.js';
 import type { Interaction, TaskOptions } from '../types.js';
 import { factorsAddon, type InteractionCounts } from './factors-addon.js';
 import { checkPath } from './folder.js';
-import { fileError, logLines } from './interactions.js';
+import { fileError, logLines, Numbering } from './interactions.js';
 
 /** A user was content with an expert. */
 export interface Preference {
@@ -78,7 +78,7 @@ export async function writeInteractionFile(
   if (!Number.isSafeInteger(memory) || memory < 1)
     throw new PointsmanError('BAD_ARGUMENT', `memory must be a number of bytes, not ${memory}`);
   const records = `${path}.records-${process.pid}.tmp`;
-  const [users, experts] = [new Numbers(), new Numbers()];
+  const [users, experts] = [new Numbering(), new Numbering()];
   let weighted = false;
   try {
     const file = await open(records, 'w');
@@ -217,8 +217,8 @@ function checked(preference: unknown, where: string): Required<{ user: string; e
 }
 
 class Builder {
-  readonly #users = new Numbers();
-  readonly #experts = new Numbers();
+  readonly #users = new Numbering();
+  readonly #experts = new Numbering();
   readonly #user = new Column(Uint32Array);
   readonly #expert = new Column(Uint32Array);
   readonly #weight = new Column(Float32Array);
@@ -241,20 +241,6 @@ class Builder {
       expert: this.#expert.values(),
       ...(this.#weighted && { weight: this.#weight.values() }),
     };
-  }
-}
-
-class Numbers {
-  readonly names: string[] = [];
-  readonly #numbers = new Map<string, number>();
-
-  of(name: string): number {
-    let number = this.#numbers.get(name);
-    if (number === undefined) {
-      number = this.names.push(name) - 1;
-      this.#numbers.set(name, number);
-    }
-    return number;
   }
 }
 
