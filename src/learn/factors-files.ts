@@ -7,7 +7,7 @@
  *
  * The others are named after their content, and factors.json comes last: a folder is the old one or the new one.
  */
-import { open, readFile, rm, stat } from 'node:fs/promises';
+import { open, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PointsmanError } from '../errors.js';
 import type { TaskOptions } from '../types.js';
@@ -18,6 +18,7 @@ import type { FactorSettings } from './factors-addon.js';
 
 import { checkPath, makeFolder } from './folder.js';
 import { fileError } from './interactions.js';
+import { checksumOf, readSealed } from './sealed.js';
 
 const FORMAT = 'pointsman factors 1';
 const PIECE = 2 ** 28; // one read of the system ends at 2^31
@@ -107,27 +108,7 @@ export async function openFactors(folder: string, { signal }: TaskOptions): Prom
   };
 }
 
-async function readHead(folder: string): Promise<FactorsFile> {
-  const path = join(folder, 'factors.json');
-  const content = await readFile(path, 'utf8').catch((error: unknown) => {
-    throw fileError(error, path);
-  });
-  let parsed: (FactorsFile & { checksum: unknown }) | null;
-  try {
-    parsed = JSON.parse(content);
-  } catch (cause) {
-    throw new PointsmanError('FILE_CORRUPT', `${path} is truncated or was altered: ${(cause as Error).message}`, { cause });
-  }
-  if (parsed === null || typeof parsed !== 'object') throw new PointsmanError('FILE_CORRUPT', `${path} was altered`);
-  const { checksum, ...body } = parsed;
-  if (body.format !== FORMAT) throw new PointsmanError('FILE_VERSION', `${path} is not of the format '${FORMAT}'`);
-  if (checksum !== checksumOf(body)) throw new PointsmanError('FILE_CORRUPT', `${path} was altered`);
-  return body;
-}
-
-function checksumOf(body: object): string {
-  return learnAddon().checksum(Buffer.from(JSON.stringify(body)));
-}
+const readHead = (folder: string) => readSealed<FactorsFile>(join(folder, 'factors.json'), FORMAT);
 
 function bytesOf({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array {
   return new Uint8Array(buffer, byteOffset, byteLength);

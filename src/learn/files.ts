@@ -24,6 +24,7 @@ import { checkPath, makeFolder } from './folder.js';
 import { type HeadArrays, packHead, unpackHead } from './head.js';
 import { fileError } from './interactions.js';
 import type { ModelArrays, ModelParameters, TextArrays } from './model.js';
+import { checksumOf, readSealed } from './sealed.js';
 
 const FORMAT = 'pointsman model 1';
 
@@ -98,27 +99,7 @@ export async function openFolder(folder: string, { signal, threads }: TaskOption
   return { parameters, arrays, index, version };
 }
 
-async function readModelFile(folder: string): Promise<ModelFile> {
-  const path = join(folder, 'model.json');
-  const content = await readFile(path, 'utf8').catch((error: unknown) => {
-    throw fileError(error, path);
-  });
-  let parsed: (ModelFile & { checksum: unknown }) | null;
-  try {
-    parsed = JSON.parse(content);
-  } catch (cause) {
-    throw new PointsmanError('FILE_CORRUPT', `${path} is truncated or was altered: ${(cause as Error).message}`, { cause });
-  }
-  if (parsed === null || typeof parsed !== 'object') throw new PointsmanError('FILE_CORRUPT', `${path} was altered`);
-  const { checksum, ...body } = parsed;
-  if (body.format !== FORMAT) throw new PointsmanError('FILE_VERSION', `${path} is not of the format '${FORMAT}'`);
-  if (checksum !== checksumOf(body)) throw new PointsmanError('FILE_CORRUPT', `${path} was altered`);
-  return body;
-}
-
-function checksumOf(body: object): string {
-  return learnAddon().checksum(Buffer.from(JSON.stringify(body)));
-}
+const readModelFile = (folder: string) => readSealed<ModelFile>(join(folder, 'model.json'), FORMAT);
 
 /** Only the columns that occurred are stored: the projection of the others is zero, their idf the largest. */
 function packArrays({ idf, projection }: TextArrays, p: number): Uint8Array {
