@@ -13,34 +13,40 @@ constexpr double kUp = 1 + 0x1p-38;
 
 int nearest(double x) { return static_cast<int>(x + (x < 0 ? -0.5 : 0.5)); }
 
-// Codes of a query's components, zero up to a whole step. With `last_up` the last component, which is not
-// negative, is rounded up: then it hides nothing.
+// Codes of a query's components: the coarse ones, zero up to `bytes`, then the rest. With `last_up` the last component, which is
+// not negative, is rounded up in both: then it hides nothing.
 template <typename T>
-QueryCode encode_values(const T* values, uint32_t count, bool last_up, int limit, size_t bytes,
+QueryCode encode_values(const T* values, uint32_t count, bool last_up, const CodeKernel& kernel, size_t bytes,
                         int8_t* codes) {
   double largest = 0;
   for (uint32_t i = 0; i < count; ++i) largest = std::max(largest, std::fabs(static_cast<double>(values[i])));
-  std::memset(codes, 0, bytes);
-  QueryCode result{0, 0, 0};
+  std::memset(codes, 0, 2 * bytes);
+  QueryCode result{};
   if (largest == 0) return result;
-  result.step = largest / limit;
-  double error = 0;
+  const int limit = kernel.limit * kernel.finer;
+  const double step = result.full.step = largest / limit;
+  const double coarse_step = result.coarse.step = step * kernel.finer;
+  double error = 0, coarse_error = 0;
   for (uint32_t i = 0; i < count; ++i) {
     const bool up = last_up && i + 1 == count;
-    const double scaled = values[i] / result.step;
-    const int code = std::clamp(up ? static_cast<int>(std::ceil(scaled)) : nearest(scaled), -limit, limit);
-    codes[i] = static_cast<int8_t>(code);
-    result.code_sum += code;
-    const double missed = values[i] - result.step * code;
-    if (!up || missed > 0) error += missed * missed;
+    const auto round = [up](double x) { return up ? static_cast<int>(std::ceil(x)) : nearest(x); };
+    const auto add_missed = [&](double coded, double& sum) {
+      const double missed = values[i] - coded;
+      if (!up || missed > 0) sum += missed * missed;
+    };
+    const int code = std::clamp(round(values[i] / step), -limit, limit);
+    const int coarse = round(static_cast<double>(code) / kernel.finer);
+    codes[i] = static_cast<int8_t>(coarse);
+    codes[bytes + i] = static_cast<int8_t>(code - coarse * kernel.finer);
+    result.full.sum += code;
+    result.coarse.sum += coarse;
+    add_missed(step * code, error);
+    add_missed(coarse_step * coarse, coarse_error);
   }
-  result.error = std::sqrt(error) * kUp;
+  result.full.error = std::sqrt(error) * kUp;
+  result.coarse.error = std::sqrt(coarse_error) * kUp;
   return result;
 }
-
-}  // namespace
-
-namespace {
 
 struct RowError {
   double error, hat;  // ‖x − x̂‖², ‖x̂‖²
@@ -143,16 +149,18 @@ CodePage encode_nibbles(const float* rows, uint32_t stride, uint32_t dimensions,
   return page;
 }
 
-QueryCode encode_query(const float* query, uint32_t dimensions, int limit, size_t bytes, int8_t* codes) {
-  return encode_values(query, dimensions, false, limit, bytes, codes);
+QueryCode encode_query(const float* query, uint32_t dimensions, const CodeKernel& kernel, size_t bytes,
+                       int8_t* codes) {
+  return encode_values(query, dimensions, false, kernel, bytes, codes);
 }
 
-QueryCode encode_query_prefix(const double* prefix, int limit, int8_t* codes, double& norm) {
+QueryCode encode_query_prefix(const double* prefix, const CodeKernel& kernel, int8_t* codes, double& norm) {
   double squares = 0;
   for (uint32_t i = 0; i < kPrefixComponents; ++i) squares += prefix[i] * prefix[i];
   norm = std::sqrt(squares) * kUp;
-  QueryCode result = encode_values(prefix, kPrefixComponents, true, limit, kPrefixComponents, codes);
-  if (result.step > 0) result.error += norm * 0x1p-36;  // of the prefix's own arithmetic
+  QueryCode result = encode_values(prefix, kPrefixComponents, true, kernel, kPrefixComponents, codes);
+  result.full.error += norm * 0x1p-36;  // of the prefix's own arithmetic; nothing for a zero query
+  result.coarse.error += norm * 0x1p-36;
   return result;
 }
 

@@ -63,19 +63,21 @@ void Batch::pack(const Kernels& kernels) {
 
 void Batch::encode(uint32_t coding, const CodeKernel& kernel) {
   CodedQueries& coded = coded_[coding];
-  coded.bytes = query_bytes(coding, request_.dimensions);
+  const size_t bytes = query_bytes(coding, request_.dimensions);
+  coded.bytes = 2 * bytes;
   coded.codes = Buffer(coded.bytes * request_.query_count);
   coded.queries.reserve(request_.query_count);
+  const auto with_offset = [&](const QueryStep& of) -> CodedStep {
+    return {of.step, of.step > 0 ? 1 / of.step : 0, of.error, static_cast<double>(kernel.zero) * of.sum};
+  };
   for (uint32_t q = 0; q < request_.query_count; ++q) {
     int8_t* codes = coded.codes.as<int8_t>() + q * coded.bytes;
     double norm = request_.query_norms[q];
     const QueryCode code =
         coding == POINTSMAN_PREFIX
-            ? encode_query_prefix(request_.query_prefixes + size_t{q} * kPrefixComponents, kernel.limit,
-                                  codes, norm)
-            : encode_query(query(q), request_.dimensions, kernel.limit, coded.bytes, codes);
-    coded.queries.push_back({norm, code.error, code.step, code.step > 0 ? 1 / code.step : 0,
-                             static_cast<double>(kernel.zero) * code.code_sum});
+            ? encode_query_prefix(request_.query_prefixes + size_t{q} * kPrefixComponents, kernel, codes, norm)
+            : encode_query(query(q), request_.dimensions, kernel, bytes, codes);
+    coded.queries.push_back({norm, with_offset(code.coarse), with_offset(code.full)});
   }
 }
 

@@ -17,18 +17,21 @@ inline constexpr uint32_t kGroupQueries = 64;
 // Of any instruction set, in queries.
 inline constexpr uint32_t kWidestPanel = 48;
 
-// A query's codes as thresholds need them, all in float64.
+// A set of a query's codes as thresholds need it, all in float64.
+struct CodedStep {
+  double step, inverse_step;  // 0 for a zero query
+  double error;               // ≥ ‖q − q̂‖
+  double offset;              // what the kernel's sum exceeds Σ c·(u − zero) by
+};
+
 struct CodedQuery {
-  double norm;          // ≥ ‖q‖
-  double error;         // ≥ ‖q − q̂‖
-  double step;          // 0 for a zero query
-  double inverse_step;  // 1 / step
-  double offset;        // what the kernel's sum exceeds Σ c·(u − zero) by
+  double norm;  // ≥ ‖q‖
+  CodedStep coarse, full;
 };
 
 // All queries in one coding.
 struct CodedQueries {
-  size_t bytes = 0;  // of one query's codes
+  size_t bytes = 0;  // of one query's codes, coarse and rest
   Buffer codes;
   std::vector<CodedQuery> queries;
 

@@ -53,6 +53,8 @@ inline IVec add_pairs(IVec a, IVec b) {
   return a;
 }
 inline IVec widen(IVec a) { return _mm256_madd_epi16(a, _mm256_set1_epi16(1)); }
+constexpr int kByteZero = 128;
+inline IVec byte_rows(IVec x) { return x; }
 inline IVec low_nibbles(IVec x) { return _mm256_and_si256(x, _mm256_set1_epi8(0x0F)); }
 inline IVec high_nibbles(IVec x) { return low_nibbles(_mm256_srli_epi16(x, 4)); }
 
@@ -81,9 +83,7 @@ const Kernels kAvx2Kernels = {"avx2",
                               scan,
                               dots,
                               exact,
-                              {{16, 128, scan_codes<PairBytes<16>>},
-                               {PairNibbles::kLimit, 8, scan_codes<PairNibbles>},
-                               {64, 128, scan_codes<PairBytes<64>>}}};
+                              {code_kernel<Pairs<ByteRows, 16>>(), code_kernel<Pairs<NibbleRows, 127>>(), code_kernel<Pairs<ByteRows, 64>>()}};
 
 }  // namespace pointsman
 #endif

@@ -29,9 +29,7 @@ const Kernels kAvx512Kernels = {"avx512",
                                 scan,
                                 dots,
                                 exact,
-                                {{16, 128, scan_codes<PairBytes<16>>},
-                                 {PairNibbles::kLimit, 8, scan_codes<PairNibbles>},
-                                 {64, 128, scan_codes<PairBytes<64>>}}};
+                                {code_kernel<Pairs<ByteRows, 16>>(), code_kernel<Pairs<NibbleRows, 127>>(), code_kernel<Pairs<ByteRows, 64>>()}};
 
 }  // namespace pointsman
 #endif

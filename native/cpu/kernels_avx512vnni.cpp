@@ -32,7 +32,7 @@ const Kernels kAvx512VnniKernels = {
     scan,
     dots,
     exact,
-    {{127, 128, scan_codes<Bytes>}, {127, 8, scan_codes<Nibbles>}, {127, 128, scan_codes<Bytes>}}};
+    {code_kernel<Dots<ByteRows>>(), code_kernel<Dots<NibbleRows>>(), code_kernel<Dots<ByteRows>>()}};
 
 }  // namespace pointsman
 #endif

@@ -28,7 +28,9 @@ inline uint32_t at_least_int(IVec a, IVec b) {
 inline IVec dot4(IVec acc, IVec u, IVec s) {
   return vdotq_s32(acc, vreinterpretq_s8_s32(u), vreinterpretq_s8_s32(s));
 }
-inline IVec signed_bytes(IVec x) {
+// sdot is signed, so nothing is left to take off.
+constexpr int kByteZero = 0;
+inline IVec byte_rows(IVec x) {
   return vreinterpretq_s32_u8(veorq_u8(vreinterpretq_u8_s32(x), vdupq_n_u8(0x80)));
 }
 inline IVec low_nibbles(IVec x) {
@@ -36,7 +38,6 @@ inline IVec low_nibbles(IVec x) {
 }
 inline IVec high_nibbles(IVec x) { return vreinterpretq_s32_u8(vshrq_n_u8(vreinterpretq_u8_s32(x), 4)); }
 
-#define POINTSMAN_SIGNED_DOT
 #include "code_body.inc"
 #include "dot4_body.inc"
 
@@ -50,7 +51,7 @@ const Kernels kNeonDotKernels = {
     scan,
     dots,
     exact,
-    {{127, 0, scan_codes<Bytes>}, {127, 8, scan_codes<Nibbles>}, {127, 0, scan_codes<Bytes>}}};
+    {code_kernel<Dots<ByteRows>>(), code_kernel<Dots<NibbleRows>>(), code_kernel<Dots<ByteRows>>()}};
 
 }  // namespace pointsman
 #endif

@@ -70,13 +70,14 @@ class CodeScan {
   // One query to which the page can still matter.
   struct Active {
     uint32_t query;
-    double unit, hidden;  // of a sum of codes: score = unit·(sum − offset) ± hidden
+    double unit, offset, hidden;  // of a sum of full codes: score = unit·(sum − offset) ± hidden
   };
 
   bool mask_rows(const Page& page);
   bool all_have_thresholds(const QueryGroup& group, const Selection* selections) const;
   void open(uint32_t coding, const QueryGroup& group, const Page& page, const Selection* selections);
-  int32_t threshold(const Selection& selection, uint32_t q) const;
+  CodeThreshold threshold(const Selection& selection, uint32_t q) const;
+  double hidden(double query_norm, const CodedStep& code) const;
   uint32_t look(uint32_t tile);
   void collect(uint32_t found, uint32_t tile, const QueryGroup& group, const Page& page,
                Selection* selections);
@@ -94,7 +95,7 @@ class CodeScan {
   uint32_t active_count_ = 0;
   Active active_[kGroupQueries];
   const int8_t* query_codes_[kGroupQueries];
-  int32_t thresholds_[kGroupQueries];
+  CodeThreshold thresholds_[kGroupQueries];
   std::unique_ptr<CodeHit[]> hits_{new CodeHit[size_t{kTileRows} * kGroupQueries]};
 };
 

@@ -36,22 +36,30 @@ bool CodeScan::mask_rows(const Page& page) {
   return any != 0;
 }
 
-// The least sum of codes with which a row of this page matters to the query; INT32_MAX when none can. The
+// The least sums of codes with which a row of this page matters to the query; INT32_MAX when none can. The
 // bound is on the inner product of what was coded: the vectors, or their prefixes.
-int32_t CodeScan::threshold(const Selection& selection, uint32_t q) const {
-  const CodedQuery& code = context_.batch.coded(coding_).queries[q];
+CodeThreshold CodeScan::threshold(const Selection& selection, uint32_t q) const {
+  constexpr CodeThreshold kAll{INT32_MIN, INT32_MIN}, kNone{INT32_MAX, INT32_MAX};
+  const CodedQuery& query = context_.batch.coded(coding_).queries[q];
   bool strictly;
   const float tau = context_.reach(selection, q, page_->min_handle, strictly);
-  if (tau == -INFINITY) return INT32_MIN;
-  if (code.step == 0) return tau < 0 || (tau == 0 && !strictly) ? INT32_MIN : INT32_MAX;
+  if (tau == -INFINITY) return kAll;
+  if (query.full.step == 0) return tau < 0 || (tau == 0 && !strictly) ? kAll : kNone;
   const double wanted = below(tau);
-  if (context_.request.query_norms[q] * static_cast<double>(page_->norm) < wanted) return INT32_MAX;
-  const double hidden = (code.norm * coded_->error + code.error * coded_->hat) * (1 + 0x1p-30);
-  const double sum = (wanted - hidden) * code.inverse_step / coded_->scale + code.offset;
-  if (sum >= 0x1p30) return INT32_MAX;
-  // A whole unit of the sum, which floor may give away, is worth at least 2⁻²⁶·‖q‖‖x‖: it covers all rounding
-  // of this float64 arithmetic (2⁻⁴³) and of the float64 sum that a score is.
-  return sum <= -0x1p30 ? INT32_MIN : static_cast<int32_t>(std::floor(sum));
+  if (context_.request.query_norms[q] * static_cast<double>(page_->norm) < wanted) return kNone;
+  const auto least = [&](const CodedStep& code) {
+    const double sum = (wanted - hidden(query.norm, code)) * code.inverse_step / coded_->scale + code.offset;
+    if (sum >= 0x1p30) return INT32_MAX;
+    // A whole unit of the sum, which floor may give away, is worth at least 2⁻²⁹·‖q‖‖x‖: it covers all rounding
+    // of this float64 arithmetic (2⁻⁴³) and of the float64 sum that a score is.
+    return sum <= -0x1p30 ? INT32_MIN : static_cast<int32_t>(std::floor(sum));
+  };
+  return {least(query.coarse), least(query.full)};
+}
+
+// What the codes of this page and of a query can hide of an inner product.
+double CodeScan::hidden(double query_norm, const CodedStep& code) const {
+  return (query_norm * coded_->error + code.error * coded_->hat) * (1 + 0x1p-30);
 }
 
 void CodeScan::open(uint32_t coding, const QueryGroup& group, const Page& page, const Selection* selections) {
@@ -63,13 +71,14 @@ void CodeScan::open(uint32_t coding, const QueryGroup& group, const Page& page, 
   active_count_ = 0;
   for (uint32_t i = 0; i < group.count; ++i) {
     const uint32_t q = group.first + i;
-    const CodedQuery& code = queries.queries[q];
-    active_[active_count_] = {i, code.step * coded_->scale,
-                              (code.norm * coded_->error + code.error * coded_->hat) * (1 + 0x1p-30) +
-                                  code.norm * page_->norm * 0x1p-40};
+    const CodedQuery& query = queries.queries[q];
+    const CodeThreshold least = threshold(selections[i], q);
+    if (least.coarse == INT32_MAX) continue;
+    active_[active_count_] = {i, query.full.step * coded_->scale, query.full.offset,
+                              hidden(query.norm, query.full) + query.norm * page_->norm * 0x1p-40};
     query_codes_[active_count_] = queries.codes_of(q);
-    thresholds_[active_count_] = threshold(selections[i], q);
-    active_count_ += thresholds_[active_count_] != INT32_MAX;
+    thresholds_[active_count_] = least;
+    ++active_count_;
   }
 }
 
@@ -84,8 +93,8 @@ void CodeScan::collect(uint32_t found, uint32_t tile, const QueryGroup& group, c
                        Selection* selections) {
   for (uint32_t h = 0; h < found; ++h) {
     const CodeHit& hit = hits_[h];
-    int32_t& least = thresholds_[hit.query];
-    if (hit.sum < least) continue;  // it has risen since
+    CodeThreshold& least = thresholds_[hit.query];
+    if (hit.sum < least.full) continue;  // it has risen since
     const Active& active = active_[hit.query];
     Selection& selection = selections[active.query];
     const uint32_t q = group.first + active.query;
@@ -94,7 +103,7 @@ void CodeScan::collect(uint32_t found, uint32_t tile, const QueryGroup& group, c
     if (coding_ == POINTSMAN_PREFIX) {
       scorer.score(candidate);  // its sum bounds the score from above only
     } else {
-      const double score = active.unit * (hit.sum - context_.batch.coded(coding_).queries[q].offset);
+      const double score = active.unit * (hit.sum - active.offset);
       candidate.lower = round_down(score - active.hidden);
       candidate.upper = round_up(score + active.hidden);
     }

@@ -9,6 +9,10 @@ namespace {
 constexpr size_t kAhead = 6;
 constexpr uint32_t kMostPrefetched = 256;  // floats of a row: the processor goes on from there by itself
 
+// Candidates that bounds can't tell apart, as many among the first rows, wait for a threshold that can; beyond so
+// many times the room for new ones they are scored.
+constexpr size_t kMostRooms = 3;
+
 // The order of results. Of scored candidates only.
 bool better(const Candidate& a, const Candidate& b) {
   return a.lower != b.lower ? a.lower > b.lower : a.handle < b.handle;
@@ -21,7 +25,7 @@ void Scorer::score(Candidate& candidate) const {
   candidate.handle = request_.blocks[candidate.block].handles[candidate.row];
 }
 
-void Scorer::score_all(std::vector<Candidate>& candidates) const {
+void Scorer::score_all(std::span<Candidate> candidates) const {
   const uint32_t ahead = std::min(request_.stride, kMostPrefetched);
   for (size_t i = 0; i < candidates.size() + kAhead; ++i) {
     if (i < candidates.size() && !candidates[i].scored()) {
@@ -33,7 +37,7 @@ void Scorer::score_all(std::vector<Candidate>& candidates) const {
 
 void Selection::reset(uint32_t k) {
   k_ = k;
-  capacity_ = k + std::max<size_t>(64, k);
+  capacity_ = k + room();
   threshold_ = -INFINITY;
   worst_handle_ = UINT32_MAX;
   candidates_.clear();
@@ -58,12 +62,21 @@ bool Selection::shrink(const Scorer& scorer) {
     worst_handle_ = UINT32_MAX;
   }
   drop_below(threshold_);
-  if (candidates_.size() > k_ + (capacity_ - k_) / 2) settle(scorer);
+  if (candidates_.size() > k_ + kMostRooms * room()) settle(scorer);
+  capacity_ = candidates_.size() + room();
   return threshold_ > before || worst_handle_ != UINT32_MAX;
 }
 
-// Scores all and keeps the k best.
+// Scores all that may be among the k best, and keeps these.
 void Selection::settle(const Scorer& scorer) {
+  if (candidates_.size() > k_) {
+    // The k best as far as bounds can tell: what the worst of them scores spares others.
+    kth_lower();
+    scorer.score_all({candidates_.data(), k_});
+    float reached = INFINITY;
+    for (uint32_t i = 0; i < k_; ++i) reached = std::min(reached, candidates_[i].lower);
+    drop_below(reached);
+  }
   scorer.score_all(candidates_);
   if (candidates_.size() < k_) return;
   const auto last = candidates_.begin() + (k_ - 1);
@@ -74,7 +87,7 @@ void Selection::settle(const Scorer& scorer) {
 }
 
 const std::vector<Candidate>& Selection::finish(float reached, const Scorer& scorer) {
-  if (candidates_.size() > k_) drop_below(std::max(reached, kth_lower()));
+  drop_below(reached);
   settle(scorer);
   std::sort(candidates_.begin(), candidates_.end(), better);
   return candidates_;

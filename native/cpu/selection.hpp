@@ -2,13 +2,15 @@
 //
 // A scan of codes tells of a row between what and what its score lies. The k-th largest lower bound is a
 // valid threshold (k rows reach it), so rows need no exact score to raise it: candidates are collected, cut
-// down by selection whenever there are twice as many as k, and scored only at the end, when few more than k
-// are left. Where the bounds can't tell rows apart (copies of one vector), they are
-// scored at once, so that a selection never grows beyond its capacity.
+// down by selection whenever there are k more than the last time, and scored only at the end, when few more than k
+// are left. Where the bounds can't tell rows apart (copies of one vector) a selection would grow without end:
+// then they are scored at once.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "pointsman/backend.hpp"
@@ -34,7 +36,7 @@ class Scorer {
 
   void score(Candidate& candidate) const;
   // Those that are not scored yet.
-  void score_all(std::vector<Candidate>& candidates) const;
+  void score_all(std::span<Candidate> candidates) const;
 
  private:
   const float* row(const Candidate& candidate) const {
@@ -61,6 +63,8 @@ class Selection {
     candidates_.push_back(candidate);
     return candidates_.size() >= capacity_ && shrink(scorer);
   }
+  // The best threshold that the rows seen give.
+  float reached() { return candidates_.size() < k_ ? threshold_ : std::max(threshold_, kth_lower()); }
   void merge(const Selection& other, const Scorer& scorer) {
     for (const Candidate& candidate : other.candidates_) add(candidate, scorer);
   }
@@ -69,6 +73,8 @@ class Selection {
   const std::vector<Candidate>& finish(float reached, const Scorer& scorer);
 
  private:
+  // For candidates beyond the k best, between two selections.
+  size_t room() const { return k_ < 64 ? 64 : k_; }
   bool shrink(const Scorer& scorer);
   float kth_lower();  // the k-th largest lower bound; there are at least k candidates
   void drop_below(float threshold);

@@ -1,11 +1,13 @@
 // Certified low precision: rows and queries as small integers with a proven bound on what these can hide.
 //
-// Rows of a page of 1024 share one scale: x̂ = scale·(u − zero). Queries have their own: q̂ = step·c with c in
-// −limit…limit. With x = x̂ + e_x and q = q̂ + e_q,
+// Rows of a page of 1024 share one scale: x̂ = scale·(u − zero). Queries have their own: q̂ = step·c, c an integer. With x = x̂ + e_x and q = q̂ + e_q,
 //   ⟨q,x⟩ = ⟨q̂,x̂⟩ + ⟨q,e_x⟩ + ⟨e_q,x̂⟩ = step·scale·Σ c·(u − zero) ± (‖q‖·‖e_x‖ + ‖e_q‖·‖x̂‖) (Cauchy–Schwarz).
 // The sum of codes is an exact integer, so a row can be excluded by one integer comparison, as soon as the
 // sum is below (τ − ‖q‖·error − ‖e_q‖·hat) / (step·scale), where error and hat are the largest of the page.
 // Everything else here is float64 and rounds towards keeping rows.
+//
+// Queries are coded twice: coarsely, as kernels can sum fast, to exclude nearly all rows, and finely (c = coarse·finer + rest) for a second
+// look at the others, whose bounds then owe next to nothing to the query.
 //
 // There are three codings. Bytes: u in 1…255, zero 128; the scale holds the largest component. Nibbles: u in
 // 0…15, zero 8, half of the memory for searches that are bound by reading it; the scale is the one that
@@ -38,7 +40,7 @@ inline constexpr size_t tile_bytes(uint32_t coding, uint32_t dimensions) {
 inline constexpr size_t page_bytes(uint32_t coding, uint32_t dimensions) {
   return tile_bytes(coding, dimensions) * (kCodePage / kTileRows);
 }
-// A query's codes, one a component, zeros up to a whole step.
+// One set of a query's codes, one a component, zeros up to a whole step.
 inline constexpr size_t query_bytes(uint32_t coding, uint32_t dimensions) {
   return size_t{coding_steps(coding, dimensions)} * (coding == POINTSMAN_NIBBLES ? 8 : 4);
 }
@@ -53,16 +55,22 @@ CodePage encode_bytes(const float* rows, uint32_t stride, uint32_t dimensions, c
 CodePage encode_nibbles(const float* rows, uint32_t stride, uint32_t dimensions, const CodePage& bytes,
                         uint8_t* codes);
 
-struct QueryCode {
-  double step;       // 0 for a zero query
-  double error;      // ≥ ‖q − q̂‖
-  int32_t code_sum;  // Σ c, for kernels that sum c·u
+// What a set of codes makes of a query.
+struct QueryStep {
+  double step;   // q̂ = step·c; 0 for a zero query
+  double error;  // ≥ ‖q − q̂‖
+  int32_t sum;   // Σ c, for kernels that sum c·u
 };
 
-// Encodes one query with |c| ≤ limit. `codes` gets `bytes` (query_bytes), at least one a dimension.
-QueryCode encode_query(const float* query, uint32_t dimensions, int limit, size_t bytes, int8_t* codes);
+struct QueryCode {
+  QueryStep coarse, full;
+};
+
+// Encodes one query for a kernel. `codes` gets 2·`bytes` (query_bytes), at least one a dimension: the coarse codes, then the rest.
+QueryCode encode_query(const float* query, uint32_t dimensions, const CodeKernel& kernel, size_t bytes,
+                       int8_t* codes);
 
 // The same of a query's prefix; `norm` gets the prefix's norm.
-QueryCode encode_query_prefix(const double* prefix, int limit, int8_t* codes, double& norm);
+QueryCode encode_query_prefix(const double* prefix, const CodeKernel& kernel, int8_t* codes, double& norm);
 
 }  // namespace pointsman
