@@ -13,8 +13,8 @@ constexpr double kUp = 1 + 0x1p-38;
 
 int nearest(double x) { return static_cast<int>(x + (x < 0 ? -0.5 : 0.5)); }
 
-// Codes of a query's components: the coarse ones, zero up to `bytes`, then the rest. With `last_up` the last component, which is
-// not negative, is rounded up in both: then it hides nothing.
+// Codes of a query's components: the coarse ones, zero up to `bytes`, then the rest. With `last_up` the last
+// component, which is not negative, is rounded up in both: then it hides nothing.
 template <typename T>
 QueryCode encode_values(const T* values, uint32_t count, bool last_up, const CodeKernel& kernel, size_t bytes,
                         int8_t* codes) {
@@ -26,6 +26,7 @@ QueryCode encode_values(const T* values, uint32_t count, bool last_up, const Cod
   const int limit = kernel.limit * kernel.finer;
   const double step = result.full.step = largest / limit;
   const double coarse_step = result.coarse.step = step * kernel.finer;
+  const double inverse = 1 / step, inverse_finer = 1.0 / kernel.finer;
   double error = 0, coarse_error = 0;
   for (uint32_t i = 0; i < count; ++i) {
     const bool up = last_up && i + 1 == count;
@@ -34,8 +35,8 @@ QueryCode encode_values(const T* values, uint32_t count, bool last_up, const Cod
       const double missed = values[i] - coded;
       if (!up || missed > 0) sum += missed * missed;
     };
-    const int code = std::clamp(round(values[i] / step), -limit, limit);
-    const int coarse = round(static_cast<double>(code) / kernel.finer);
+    const int code = std::clamp(round(values[i] * inverse), -limit, limit);
+    const int coarse = round(code * inverse_finer);
     codes[i] = static_cast<int8_t>(coarse);
     codes[bytes + i] = static_cast<int8_t>(code - coarse * kernel.finer);
     result.full.sum += code;

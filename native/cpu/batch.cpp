@@ -73,10 +73,10 @@ void Batch::encode(uint32_t coding, const CodeKernel& kernel) {
   for (uint32_t q = 0; q < request_.query_count; ++q) {
     int8_t* codes = coded.codes.as<int8_t>() + q * coded.bytes;
     double norm = request_.query_norms[q];
-    const QueryCode code =
-        coding == POINTSMAN_PREFIX
-            ? encode_query_prefix(request_.query_prefixes + size_t{q} * kPrefixComponents, kernel, codes, norm)
-            : encode_query(query(q), request_.dimensions, kernel, bytes, codes);
+    const QueryCode code = coding == POINTSMAN_PREFIX
+                               ? encode_query_prefix(request_.query_prefixes + size_t{q} * kPrefixComponents,
+                                                     kernel, codes, norm)
+                               : encode_query(query(q), request_.dimensions, kernel, bytes, codes);
     coded.queries.push_back({norm, with_offset(code.coarse), with_offset(code.full)});
   }
 }

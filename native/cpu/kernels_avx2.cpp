@@ -83,7 +83,8 @@ const Kernels kAvx2Kernels = {"avx2",
                               scan,
                               dots,
                               exact,
-                              {code_kernel<Pairs<ByteRows, 16>>(), code_kernel<Pairs<NibbleRows, 127>>(), code_kernel<Pairs<ByteRows, 64>>()}};
+                              {code_kernel<Pairs<ByteRows, 16>>(), code_kernel<Pairs<NibbleRows, 127>>(),
+                               code_kernel<Pairs<ByteRows, 64>>()}};
 
 }  // namespace pointsman
 #endif

@@ -29,7 +29,8 @@ const Kernels kAvx512Kernels = {"avx512",
                                 scan,
                                 dots,
                                 exact,
-                                {code_kernel<Pairs<ByteRows, 16>>(), code_kernel<Pairs<NibbleRows, 127>>(), code_kernel<Pairs<ByteRows, 64>>()}};
+                                {code_kernel<Pairs<ByteRows, 16>>(), code_kernel<Pairs<NibbleRows, 127>>(),
+                                 code_kernel<Pairs<ByteRows, 64>>()}};
 
 }  // namespace pointsman
 #endif

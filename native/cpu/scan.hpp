@@ -96,7 +96,7 @@ class CodeScan {
   Active active_[kGroupQueries];
   const int8_t* query_codes_[kGroupQueries];
   CodeThreshold thresholds_[kGroupQueries];
-  std::unique_ptr<CodeHit[]> hits_{new CodeHit[size_t{kTileRows} * kGroupQueries]};
+  std::vector<CodeHit> hits_;  // as many as a tile can have
 };
 
 // Scans pages of float32 rows: the end of a block, or all where a processor has no kernel for codes.
@@ -119,7 +119,7 @@ class RowScan {
   uint32_t min_handle_ = UINT32_MAX;
   const float* rows_[kPageRows + kRowTile];
   uint16_t places_[kPageRows];  // in the page
-  std::unique_ptr<Hit[]> hits_{new Hit[size_t{kPageRows} * kWidestPanel]};
+  std::vector<Hit> hits_;       // as many as a panel can have
   float thresholds_[kWidestPanel];
   float scores_[kPageRows + kRowTile];
 };

@@ -50,8 +50,8 @@ CodeThreshold CodeScan::threshold(const Selection& selection, uint32_t q) const 
   const auto least = [&](const CodedStep& code) {
     const double sum = (wanted - hidden(query.norm, code)) * code.inverse_step / coded_->scale + code.offset;
     if (sum >= 0x1p30) return INT32_MAX;
-    // A whole unit of the sum, which floor may give away, is worth at least 2⁻²⁹·‖q‖‖x‖: it covers all rounding
-    // of this float64 arithmetic (2⁻⁴³) and of the float64 sum that a score is.
+    // A whole unit of the sum, which floor may give away, is worth at least 2⁻²⁹·‖q‖‖x‖: it covers all
+    // rounding of this float64 arithmetic (2⁻⁴³) and of the float64 sum that a score is.
     return sum <= -0x1p30 ? INT32_MIN : static_cast<int32_t>(std::floor(sum));
   };
   return {least(query.coarse), least(query.full)};
@@ -86,7 +86,7 @@ uint32_t CodeScan::look(uint32_t tile) {
   const uint32_t dimensions = context_.request.dimensions;
   return context_.kernels.codings[coding_].scan(codes_ + tile * tile_bytes(coding_, dimensions),
                                                 coding_steps(coding_, dimensions), eligible_[tile],
-                                                query_codes_, active_count_, thresholds_, hits_.get());
+                                                query_codes_, active_count_, thresholds_, hits_.data());
 }
 
 void CodeScan::collect(uint32_t found, uint32_t tile, const QueryGroup& group, const Page& page,
@@ -123,6 +123,7 @@ bool CodeScan::all_have_thresholds(const QueryGroup& group, const Selection* sel
 
 void CodeScan::scan(const QueryGroup& group, const Page& page, Selection* selections) {
   const pointsman_block& block = context_.request.blocks[page.block];
+  hits_.resize(size_t{kTileRows} * group.count);
   page_ = &block.codings[POINTSMAN_BYTES].pages[page.first / kCodePage];
   // Without a threshold every row is kept: then the coding with the best bounds gives the best first ones.
   uint32_t coding = POINTSMAN_BYTES;

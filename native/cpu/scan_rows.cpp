@@ -68,8 +68,9 @@ void RowScan::scan_panel(const QueryGroup& group, const Panel& panel, const Page
     least = std::min(least, thresholds_[i]);
   }
   if (least == INFINITY) return;
+  hits_.resize(size_t{kPageRows} * kWidestPanel);
   const uint32_t found = context_.kernels.scan(rows_, count_, panel.values, panel.width,
-                                               context_.request.dimensions, thresholds_, hits_.get());
+                                               context_.request.dimensions, thresholds_, hits_.data());
   for (uint32_t h = 0; h < found; ++h) {
     const Hit& hit = hits_[h];
     if (hit.score < thresholds_[hit.query]) continue;  // it has risen since

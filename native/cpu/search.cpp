@@ -13,10 +13,10 @@
 // threads share the best threshold found so far for each query. What a task finds depends on timing only in
 // what it discards: the result is the k best of a total order.
 //
-// Where many results are wanted, each query's threshold is guessed first, from a sample of the pages (the idea of Floyd and
-// Rivest's selection, Comm. ACM 18(3), 1975): else the threshold would climb through the bulk of the scores, and far more rows than k
-// would be kept on the way. A guess is proved by k rows that reach it; a query for which it was too high is searched again
-// without.
+// Where many results are wanted, each query's threshold is guessed first, from a sample of the pages (the
+// idea of Floyd and Rivest's selection, Comm. ACM 18(3), 1975): else the threshold would climb through the
+// bulk of the scores, and far more rows than k would be kept on the way. A guess is proved by k rows that
+// reach it; a query for which it was too high is searched again without.
 #include <algorithm>
 #include <cstring>
 #include <exception>
@@ -50,8 +50,9 @@ namespace {
 constexpr size_t kTasksPerThread = 4;
 constexpr size_t kPagesPerTask = 16;
 
-// A guess is made where the sample that holds so many of the k best is at most an eighth of the pages, and pages enough to stand
-// for all; it is the score of as many more rows of the sample as chance leaves out one time in 30,000 (4 standard deviations).
+// A guess is made where the sample that holds so many of the k best is at most an eighth of the pages, and
+// pages enough to stand for all; it is the score of as many more rows of the sample as chance leaves out one
+// time in 30,000 (4 standard deviations).
 constexpr size_t kSampledBest = 32;
 constexpr uint32_t kGuessRank = 56;
 constexpr size_t kLeastStride = 8;

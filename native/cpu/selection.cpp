@@ -1,6 +1,7 @@
 #include "cpu/selection.hpp"
 
 #include <algorithm>
+#include <bit>
 
 namespace pointsman {
 namespace {
@@ -9,8 +10,8 @@ namespace {
 constexpr size_t kAhead = 6;
 constexpr uint32_t kMostPrefetched = 256;  // floats of a row: the processor goes on from there by itself
 
-// Candidates that bounds can't tell apart, as many among the first rows, wait for a threshold that can; beyond so
-// many times the room for new ones they are scored.
+// Candidates that bounds can't tell apart, as many among the first rows, wait for a threshold that can;
+// beyond so many times the room for new ones they are scored.
 constexpr size_t kMostRooms = 3;
 
 // The order of results. Of scored candidates only.
@@ -37,17 +38,37 @@ void Scorer::score_all(std::span<Candidate> candidates) const {
 
 void Selection::reset(uint32_t k) {
   k_ = k;
-  capacity_ = k + room();
+  capacity_ = std::max<size_t>(kTileRows, 2 * size_t{k});  // the first tile gives the first threshold
   threshold_ = -INFINITY;
   worst_handle_ = UINT32_MAX;
   candidates_.clear();
 }
 
+// By bisection, without a branch that depends on the data: counting vectorises, partitioning does not.
 float Selection::kth_lower() {
-  const auto kth = candidates_.begin() + (k_ - 1);
-  std::nth_element(candidates_.begin(), kth, candidates_.end(),
-                   [](const Candidate& a, const Candidate& b) { return a.lower > b.lower; });
-  return kth->lower;
+  const auto ordered = [](int32_t bits) {
+    return bits ^ ((bits >> 31) & INT32_MAX);
+  };  // as the floats are; its own inverse
+  keys_.resize(candidates_.size());
+  int32_t least = INT32_MAX, most = INT32_MIN;
+  for (size_t i = 0; i < keys_.size(); ++i) {
+    const int32_t key = keys_[i] = ordered(std::bit_cast<int32_t>(candidates_[i].lower));
+    least = std::min(least, key);
+    most = std::max(most, key);
+  }
+  // At least k keys reach `least`, fewer reach `most` + 1.
+  for (size_t reach = keys_.size(); least < most && reach != k_;) {
+    const auto middle = static_cast<int32_t>((int64_t{least} + most + 1) >> 1);
+    uint32_t count = 0;
+    for (const int32_t key : keys_) count += key >= middle;
+    if (count >= k_) {
+      least = middle;
+      reach = count;
+    } else {
+      most = middle - 1;
+    }
+  }
+  return std::bit_cast<float>(ordered(least));
 }
 
 void Selection::drop_below(float threshold) {
@@ -70,11 +91,14 @@ bool Selection::shrink(const Scorer& scorer) {
 // Scores all that may be among the k best, and keeps these.
 void Selection::settle(const Scorer& scorer) {
   if (candidates_.size() > k_) {
-    // The k best as far as bounds can tell: what the worst of them scores spares others.
-    kth_lower();
-    scorer.score_all({candidates_.data(), k_});
+    // Those that are best as far as bounds can tell: what the worst of them scores spares others.
+    const float least = kth_lower();
+    const auto rest = std::partition(candidates_.begin(), candidates_.end(),
+                                     [least](const Candidate& c) { return c.lower >= least; });
+    const auto first = static_cast<size_t>(rest - candidates_.begin());
+    scorer.score_all({candidates_.data(), first});
     float reached = INFINITY;
-    for (uint32_t i = 0; i < k_; ++i) reached = std::min(reached, candidates_[i].lower);
+    for (size_t i = 0; i < first; ++i) reached = std::min(reached, candidates_[i].lower);
     drop_below(reached);
   }
   scorer.score_all(candidates_);

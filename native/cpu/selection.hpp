@@ -2,9 +2,9 @@
 //
 // A scan of codes tells of a row between what and what its score lies. The k-th largest lower bound is a
 // valid threshold (k rows reach it), so rows need no exact score to raise it: candidates are collected, cut
-// down by selection whenever there are k more than the last time, and scored only at the end, when few more than k
-// are left. Where the bounds can't tell rows apart (copies of one vector) a selection would grow without end:
-// then they are scored at once.
+// down by selection whenever there are k more than the last time, and scored only at the end, when few more
+// than k are left. Where the bounds can't tell rows apart (copies of one vector) a selection would grow
+// without end: then they are scored at once.
 #pragma once
 
 #include <algorithm>
@@ -76,7 +76,7 @@ class Selection {
   // For candidates beyond the k best, between two selections.
   size_t room() const { return k_ < 64 ? 64 : k_; }
   bool shrink(const Scorer& scorer);
-  float kth_lower();  // the k-th largest lower bound; there are at least k candidates
+  float kth_lower();  // at least k candidates have this lower bound, and hardly more; there are k
   void drop_below(float threshold);
   void settle(const Scorer& scorer);
 
@@ -85,6 +85,7 @@ class Selection {
   float threshold_ = -INFINITY;
   uint32_t worst_handle_ = UINT32_MAX;
   std::vector<Candidate> candidates_;
+  std::vector<int32_t> keys_;  // of kth_lower()
 };
 
 }  // namespace pointsman

@@ -82,26 +82,36 @@ TEST_CASE("the codes never hide more than the page says") {
       const CodePage& page = pages[coding];
       CHECK(page.scale > 0);
       CHECK(page.min_handle == 5);
-      for (const int limit : {16, 63, 127}) {
+      for (const auto& [limit, finer] : {std::pair{16, 32}, {63, 1}, {127, 8}}) {
         for (uint32_t q = 0; q < 3; ++q) {
-          std::vector<int8_t> query_codes(query_bytes(coding, kDimensions));
+          const size_t bytes = query_bytes(coding, kDimensions);
+          std::vector<int8_t> query_codes(2 * bytes);
           const float* query = queries.data() + q * kDimensions;
           const QueryCode code =
-              encode_query(query, kDimensions, limit, query_codes.size(), query_codes.data());
+              encode_query(query, kDimensions, {limit, 0, finer, nullptr}, bytes, query_codes.data());
           double query_norm = 0;
           for (uint32_t j = 0; j < kDimensions; ++j) query_norm += static_cast<double>(query[j]) * query[j];
           query_norm = std::sqrt(query_norm);
+          CHECK(code.full.error <= code.coarse.error);
           int wrong = 0;
+          for (uint32_t j = 0; j < kDimensions; ++j) {
+            wrong += std::abs(query_codes[j]) > limit || std::abs(query_codes[bytes + j]) > limit;
+          }
           for (uint32_t r = 0; r < kCodePage; ++r) {
-            int64_t sum = 0;
+            int64_t coarse = 0, rest = 0;
             double real = 0;
             for (uint32_t j = 0; j < kDimensions; ++j) {
-              sum += int64_t{query_codes[j]} * row_code(codes[coding].data(), coding, r, j);
+              const int row = row_code(codes[coding].data(), coding, r, j);
+              coarse += int64_t{query_codes[j]} * row;
+              rest += int64_t{query_codes[bytes + j]} * row;
               real += static_cast<double>(query[j]) * rows[r * kDimensions + j];
             }
-            const double seen = code.step * page.scale * static_cast<double>(sum);
-            const double hidden = query_norm * page.error + code.error * page.hat;
-            wrong += std::fabs(real - seen) > hidden * (1 + 1e-9) + 1e-300;
+            const auto outside = [&](const QueryStep& set, int64_t sum) {
+              const double seen = set.step * page.scale * static_cast<double>(sum);
+              const double hidden = query_norm * page.error + set.error * page.hat;
+              return std::fabs(real - seen) > hidden * (1 + 1e-9) + 1e-300;
+            };
+            wrong += outside(code.coarse, coarse) + outside(code.full, coarse * finer + rest);
           }
           CHECK(wrong == 0);
         }
@@ -206,7 +216,8 @@ TEST_CASE("the code kernels sum exactly, whatever the codes") {
       for (const uint32_t steps : {1u, 2u, 6u, 7u, 32u, at_most_rows(1024)}) {
         for (const uint32_t count : {1u, 2u, 3u, 4u, 5u, 6u, 7u, 11u, 13u}) {
           std::vector<uint8_t> tile(size_t{steps} * kTileRows * 4);
-          std::vector<int8_t> codes(size_t{count} * steps * per_step);
+          const size_t set = size_t{steps} * per_step;  // coarse codes, then as many of the rest
+          std::vector<int8_t> codes(count * 2 * set);
           // Extremes are where a kernel would saturate.
           for (auto& x : tile) x = random.uniform() < 0.5 ? 255 : static_cast<uint8_t>(random.below(256));
           for (auto& x : codes) {
@@ -215,8 +226,8 @@ TEST_CASE("the code kernels sum exactly, whatever the codes") {
             if (random.uniform() < 0.1) x = static_cast<int8_t>(-x);
           }
           std::vector<const int8_t*> queries;
-          std::vector<int32_t> thresholds(count, INT32_MIN);
-          for (uint32_t q = 0; q < count; ++q) queries.push_back(codes.data() + size_t{q} * steps * per_step);
+          std::vector<CodeThreshold> thresholds(count, {INT32_MIN, INT32_MIN});
+          for (uint32_t q = 0; q < count; ++q) queries.push_back(codes.data() + q * 2 * set);
           std::vector<CodeHit> hits(size_t{kTileRows} * count);
           const uint64_t eligible = random.next();
           const uint32_t found = kernel.scan(tile.data(), steps, eligible, queries.data(), count,
@@ -224,23 +235,40 @@ TEST_CASE("the code kernels sum exactly, whatever the codes") {
           CHECK(found == static_cast<uint32_t>(__builtin_popcountll(eligible)) * count);
           // Bytes are summed as they are, or less 128 where the kernel says that nothing is left to take off.
           const int taken = coding != POINTSMAN_NIBBLES && kernel.zero == 0 ? 128 : 0;
+          const auto sum_of = [&](const int8_t* query, uint32_t row) {
+            int32_t sum = 0;
+            for (uint32_t j = 0; j < set; ++j) {
+              const uint8_t byte = tile[(size_t{j / per_step} * kTileRows + row) * 4 + j % 4];
+              const int code = coding != POINTSMAN_NIBBLES ? byte : j % 8 < 4 ? byte & 15 : byte >> 4;
+              sum += (code - taken) * query[j];
+            }
+            return sum;
+          };
           int wrong = 0;
           for (uint32_t i = 0; i < found; ++i) {
-            int32_t sum = 0;
-            for (uint32_t j = 0; j < steps * per_step; ++j) {
-              const uint8_t byte = tile[(size_t{j / per_step} * kTileRows + hits[i].row) * 4 + j % 4];
-              const int code = coding != POINTSMAN_NIBBLES ? byte : j % 8 < 4 ? byte & 15 : byte >> 4;
-              sum += (code - taken) * queries[hits[i].query][j];
-            }
+            const int8_t* query = queries[hits[i].query];
+            const int32_t sum = sum_of(query, hits[i].row) * kernel.finer + sum_of(query + set, hits[i].row);
             wrong += hits[i].sum != sum || !(eligible >> hits[i].row & 1);
           }
           CHECK(wrong == 0);
-          // A threshold lets through its own value and nothing below.
-          std::vector<int32_t> at(count, hits.empty() || found == 0 ? 0 : hits[0].sum);
-          const uint32_t above =
-              kernel.scan(tile.data(), steps, ~uint64_t{0}, queries.data(), count, at.data(), hits.data());
-          for (uint32_t i = 0; i < above; ++i) wrong += hits[i].sum < at[0];
-          CHECK(wrong == 0);
+          // Thresholds let through their own values and nothing below.
+          if (found == 0) continue;
+          const uint32_t row = hits[0].row;
+          for (uint32_t q = 0; q < count; ++q) {
+            thresholds[q].coarse = sum_of(queries[q], row);
+            thresholds[q].full = thresholds[q].coarse * kernel.finer + sum_of(queries[q] + set, row);
+          }
+          const uint32_t above = kernel.scan(tile.data(), steps, ~uint64_t{0}, queries.data(), count,
+                                             thresholds.data(), hits.data());
+          uint32_t expected = 0;
+          for (uint32_t q = 0; q < count; ++q) {
+            for (uint32_t r = 0; r < kTileRows; ++r) {
+              const int32_t coarse = sum_of(queries[q], r);
+              expected += coarse >= thresholds[q].coarse &&
+                          coarse * kernel.finer + sum_of(queries[q] + set, r) >= thresholds[q].full;
+            }
+          }
+          CHECK(above == expected);
         }
       }
     }

@@ -213,3 +213,41 @@ TEST_CASE("wrong arguments are refused with their code") {
   add(index, {"a"}, one);
   CHECK(code_of([&] { index.search(one, 1, nullptr, 0, stopped); }) == "ABORTED");
 }
+
+TEST_CASE("a threshold that is guessed too high is noticed") {
+  // For 256 results every eighth page is sampled, from the fifth on: pages of 1024 rows with codes, of 256
+  // without. Only there are rows with a positive first component, 60 of either kind, so for queries that
+  // weigh it the sample promises more than there is.
+  constexpr uint32_t kDimensions = 16, kResults = 256;
+  const uint32_t count = at_most_rows(80000);
+  Random random(3);
+  std::vector<float> rows(size_t{count} * kDimensions);
+  uint32_t coded = 0, plain = 0;
+  for (uint32_t i = 0; i < count; ++i) {
+    // All of one norm, so that they stay in order.
+    for (uint32_t j = 0; j < kDimensions; ++j)
+      rows[size_t{i} * kDimensions + j] = random.uniform() < 0.5 ? -1.0f : 1.0f;
+    const bool first = (i / 1024 % 8 == 4 && coded++ < 60) || (i / 256 % 8 == 4 && plain++ < 60);
+    rows[size_t{i} * kDimensions] = first ? 1.0f : -1.0f;
+  }
+  std::vector<float> queries;
+  for (const float weight : {100.0f, 100.0f, 0.0f, 100.0f, 0.0f}) {
+    queries.push_back(weight);
+    for (uint32_t j = 1; j < kDimensions; ++j) queries.push_back(random.normal());
+  }
+  for (const IsaChoice& choice : available_kernels()) {
+    if (!choice.supported) continue;
+    const ForcedIsa forced(choice.kernels->isa);
+    CAPTURE(choice.kernels->isa);
+    for (const unsigned threads : {1u, 2u}) {
+      Index index(kDimensions, threads, "cpu");
+      add(index, make_ids(0, count), rows);
+      const auto result = index.search(queries, kResults, nullptr, 0, Cancel());
+      for (uint32_t q = 0; q < 5; ++q) {
+        const auto expected = oracle(rows, count, kDimensions, queries.data() + q * kDimensions, kResults,
+                                     [](uint32_t) { return true; });
+        CHECK(difference(result, kResults, q, expected) == "");
+      }
+    }
+  }
+}

@@ -1,13 +1,14 @@
 // Certified low precision: rows and queries as small integers with a proven bound on what these can hide.
 //
-// Rows of a page of 1024 share one scale: x̂ = scale·(u − zero). Queries have their own: q̂ = step·c, c an integer. With x = x̂ + e_x and q = q̂ + e_q,
+// Rows of a page of 1024 share one scale: x̂ = scale·(u − zero). Queries have their own: q̂ = step·c, c an
+// integer. With x = x̂ + e_x and q = q̂ + e_q,
 //   ⟨q,x⟩ = ⟨q̂,x̂⟩ + ⟨q,e_x⟩ + ⟨e_q,x̂⟩ = step·scale·Σ c·(u − zero) ± (‖q‖·‖e_x‖ + ‖e_q‖·‖x̂‖) (Cauchy–Schwarz).
 // The sum of codes is an exact integer, so a row can be excluded by one integer comparison, as soon as the
 // sum is below (τ − ‖q‖·error − ‖e_q‖·hat) / (step·scale), where error and hat are the largest of the page.
 // Everything else here is float64 and rounds towards keeping rows.
 //
-// Queries are coded twice: coarsely, as kernels can sum fast, to exclude nearly all rows, and finely (c = coarse·finer + rest) for a second
-// look at the others, whose bounds then owe next to nothing to the query.
+// Queries are coded twice: coarsely, as kernels can sum fast, to exclude nearly all rows, and finely (c =
+// coarse·finer + rest) for a second look at the others, whose bounds then owe next to nothing to the query.
 //
 // There are three codings. Bytes: u in 1…255, zero 128; the scale holds the largest component. Nibbles: u in
 // 0…15, zero 8, half of the memory for searches that are bound by reading it; the scale is the one that
@@ -66,7 +67,8 @@ struct QueryCode {
   QueryStep coarse, full;
 };
 
-// Encodes one query for a kernel. `codes` gets 2·`bytes` (query_bytes), at least one a dimension: the coarse codes, then the rest.
+// Encodes one query for a kernel. `codes` gets 2·`bytes` (query_bytes), at least one a dimension: the coarse
+// codes, then the rest.
 QueryCode encode_query(const float* query, uint32_t dimensions, const CodeKernel& kernel, size_t bytes,
                        int8_t* codes);
 

@@ -41,16 +41,18 @@ struct CodeThreshold {
   int32_t coarse, full;
 };
 
-// The scan over one coding of the rows (codes.hpp). A query has two sets of codes, c = coarse·finer + rest: all rows are summed against the
-// coarse ones, and those that their threshold leaves against the rest, too.
+// The scan over one coding of the rows (codes.hpp). A query has two sets of codes, c = coarse·finer + rest:
+// all rows are summed against the coarse ones, and those that their threshold leaves against the rest, too.
 struct CodeKernel {
-  int limit;  // the largest coarse code and rest that are summed without saturating; 0: there is no such kernel
-  int zero;   // the row code that stands for 0 in the sums: they are Σ c·u where Σ c·(u − zero) is meant
+  int limit;  // the largest coarse code and rest that are summed without saturating; 0: there is no such
+              // kernel
+  int zero;  // the row code that stands for 0 in the sums: they are Σ c·u where Σ c·(u − zero) is meant
   int finer;  // at most 2·limit; 255·limit·finer·kMaxDimensions fits into 32 bits
 
-  // Sums the codes of one tile of 64 rows, `steps` groups of 4 bytes of a row each, against those of each of `count` queries (at
-  // queries[i] the coarse ones, after them as many of the rest), and writes each (row, query) with its bit in `eligible` and sums that reach
-  // its query's thresholds to `hits` (room for 64·count), returning how many.
+  // Sums the codes of one tile of 64 rows, `steps` groups of 4 bytes of a row each, against those of each of
+  // `count` queries (at queries[i] the coarse ones, after them as many of the rest), and writes each (row,
+  // query) with its bit in `eligible` and sums that reach its query's thresholds to `hits` (room for
+  // 64·count), returning how many.
   uint32_t (*scan)(const uint8_t* tile, uint32_t steps, uint64_t eligible, const int8_t* const* queries,
                    uint32_t count, const CodeThreshold* thresholds, CodeHit* hits);
 };
