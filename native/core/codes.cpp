@@ -1,5 +1,6 @@
 #include "pointsman/codes.hpp"
 #include "pointsman/index.hpp"
+#include "pointsman/isa.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -49,39 +50,12 @@ QueryCode encode_values(const T* values, uint32_t count, bool last_up, const Cod
   return result;
 }
 
-struct RowError {
-  double error, hat;  // ‖x − x̂‖², ‖x̂‖²
-};
-
-// The codes of one row: the nearest integers of low…high. In eight lanes, which the compiler puts into
-// vectors.
-RowError code_row(const float* x, uint32_t stride, double scale, double low, double high, int8_t* codes) {
-  constexpr double kRound = 0x1.8p52;  // adding and taking it off leaves the nearest integer
-  const double inverse = 1 / scale;
-  double error[8] = {}, hat[8] = {};
-  for (uint32_t i = 0; i < stride; i += 8) {
-    for (uint32_t j = 0; j < 8; ++j) {
-      const double value = x[i + j];
-      const double scaled = value * inverse;
-      const double cut = scaled < low ? low : scaled;
-      const double code = ((cut < high ? cut : high) + kRound) - kRound;
-      const double back = scale * code;
-      error[j] += (value - back) * (value - back);
-      hat[j] += back * back;
-      codes[i + j] = static_cast<int8_t>(static_cast<int>(code));
-    }
-  }
-  const auto sum = [](const double* lane) {
-    return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
-  };
-  return {sum(error), sum(hat)};
-}
-
 // Codes 1024 rows, which `write(row, codes)` puts into tiles; sets the page's error and hat.
 template <typename Write>
 void code_rows(const float* rows, uint32_t stride, double low, double high, CodePage& page,
                const Write& write) {
   alignas(64) int8_t codes[stride_of(kMaxDimensions)];
+  const auto code_row = active_kernels().code_row;
   for (uint32_t r = 0; r < kCodePage; ++r) {
     const RowError row = code_row(rows + size_t{r} * stride, stride, page.scale, low, high, codes);
     page.error = std::max(page.error, row.error);
@@ -90,6 +64,12 @@ void code_rows(const float* rows, uint32_t stride, double low, double high, Code
   }
   page.error = std::sqrt(page.error) * kUp;
   page.hat = std::sqrt(page.hat) * kUp;
+}
+
+uint32_t four_codes(const int8_t* codes) {
+  uint32_t four;
+  std::memcpy(&four, codes, 4);
+  return four;
 }
 
 uint8_t* place(uint8_t* codes, uint32_t coding, uint32_t dimensions, uint32_t row) {
@@ -115,7 +95,8 @@ CodePage encode_bytes(const float* rows, uint32_t stride, uint32_t dimensions, c
     uint8_t* to = place(codes, POINTSMAN_BYTES, dimensions, row);
     for (uint32_t step = 0; step < coding_steps(POINTSMAN_BYTES, dimensions);
          ++step, four += 4, to += kTileRows * 4) {
-      for (int i = 0; i < 4; ++i) to[i] = static_cast<uint8_t>(four[i] + 128);
+      const uint32_t u = four_codes(four) ^ 0x80808080;  // + 128
+      std::memcpy(to, &u, 4);
     }
   });
   return page;
@@ -130,6 +111,7 @@ CodePage encode_nibbles(const float* rows, uint32_t stride, uint32_t dimensions,
   const double widest = bytes.scale * 127 / 7;
   double least = INFINITY;
   alignas(64) int8_t unused[stride_of(kMaxDimensions)];
+  const auto code_row = active_kernels().code_row;
   for (double scale = widest; scale > widest / 4; scale *= 0.85) {
     double worst = 0;
     for (uint32_t r = 0; r < kCodePage && worst < least; r += kSample) {
@@ -144,7 +126,9 @@ CodePage encode_nibbles(const float* rows, uint32_t stride, uint32_t dimensions,
     uint8_t* to = place(codes, POINTSMAN_NIBBLES, dimensions, row);
     for (uint32_t step = 0; step < coding_steps(POINTSMAN_NIBBLES, dimensions);
          ++step, eight += 8, to += kTileRows * 4) {
-      for (int i = 0; i < 4; ++i) to[i] = static_cast<uint8_t>((eight[i] + 8) | (eight[i + 4] + 8) << 4);
+      const auto nibbles = [](uint32_t four) { return (four ^ 0x08080808) & 0x0F0F0F0F; };  // + 8
+      const uint32_t u = nibbles(four_codes(eight)) | nibbles(four_codes(eight + 4)) << 4;
+      std::memcpy(to, &u, 4);
     }
   });
   return page;

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <numeric>
 
 #include "core/state.hpp"
 #include "pointsman/hash.hpp"
@@ -38,11 +37,14 @@ void refuse_bad_ids(std::span<const std::string_view> ids) {
 // Deals out places so that the rows of one call lie by falling norm: pages of like norms have a fitting
 // scale, and a search that has seen the large ones can skip the pages whose norm can't reach its k-th best.
 std::vector<Location> places_by_norm(const std::vector<Location>& places, const std::vector<float>& norms) {
-  std::vector<uint32_t> order(norms.size());
-  std::iota(order.begin(), order.end(), 0u);
-  std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return norms[a] > norms[b]; });
+  // Norms are not negative: their bits are in their order. Rows of one norm stay in theirs.
+  std::vector<uint64_t> order(norms.size());
+  for (size_t i = 0; i < order.size(); ++i) {
+    order[i] = uint64_t{~std::bit_cast<uint32_t>(norms[i])} << 32 | i;
+  }
+  std::sort(order.begin(), order.end());
   std::vector<Location> dealt(places.size());
-  for (size_t i = 0; i < order.size(); ++i) dealt[order[i]] = places[i];
+  for (size_t i = 0; i < order.size(); ++i) dealt[static_cast<uint32_t>(order[i])] = places[i];
   return dealt;
 }
 

@@ -27,6 +27,7 @@ inline float sum(Vec a) {
   return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
 }
 
+#include "encode_body.inc"
 #include "kernel_body.inc"
 
 // Codes: a register tile of 16 rows × 4 queries with many queries; of 64 rows with one, which is bound by
@@ -83,6 +84,7 @@ const Kernels kAvx2Kernels = {"avx2",
                               scan,
                               dots,
                               exact,
+                              code_row,
                               {code_kernel<Pairs<ByteRows, 16>>(), code_kernel<Pairs<NibbleRows, 127>>(),
                                code_kernel<Pairs<ByteRows, 64>>()}};
 

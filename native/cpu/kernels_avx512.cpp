@@ -29,6 +29,7 @@ const Kernels kAvx512Kernels = {"avx512",
                                 scan,
                                 dots,
                                 exact,
+                                code_row,
                                 {code_kernel<Pairs<ByteRows, 16>>(), code_kernel<Pairs<NibbleRows, 127>>(),
                                  code_kernel<Pairs<ByteRows, 64>>()}};
 

@@ -32,6 +32,7 @@ const Kernels kAvx512VnniKernels = {
     scan,
     dots,
     exact,
+    code_row,
     {code_kernel<Dots<ByteRows>>(), code_kernel<Dots<NibbleRows>>(), code_kernel<Dots<ByteRows>>()}};
 
 }  // namespace pointsman

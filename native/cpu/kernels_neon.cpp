@@ -12,7 +12,7 @@ namespace {
 }  // namespace
 
 extern const Kernels kNeonKernels;
-const Kernels kNeonKernels = {"neon", kLanes, kVectors, scan, dots, exact, {}};
+const Kernels kNeonKernels = {"neon", kLanes, kVectors, scan, dots, exact, code_row, {}};
 
 }  // namespace pointsman
 #endif

@@ -51,6 +51,7 @@ const Kernels kNeonDotKernels = {
     scan,
     dots,
     exact,
+    code_row,
     {code_kernel<Dots<ByteRows>>(), code_kernel<Dots<NibbleRows>>(), code_kernel<Dots<ByteRows>>()}};
 
 }  // namespace pointsman

@@ -29,6 +29,7 @@ inline uint32_t at_least(Vec a, Vec b) {
 }
 inline float sum(Vec a) { return (a.v[0] + a.v[1]) + (a.v[2] + a.v[3]); }
 
+#include "encode_body.inc"
 #include "kernel_body.inc"
 
 float exact(const float* a, const float* b, uint32_t stride) {
@@ -42,6 +43,6 @@ float exact(const float* a, const float* b, uint32_t stride) {
 }  // namespace
 
 extern const Kernels kScalarKernels;
-const Kernels kScalarKernels = {"scalar", kLanes, kVectors, scan, dots, exact, {}};
+const Kernels kScalarKernels = {"scalar", kLanes, kVectors, scan, dots, exact, code_row, {}};
 
 }  // namespace pointsman

@@ -57,6 +57,11 @@ struct CodeKernel {
                    uint32_t count, const CodeThreshold* thresholds, CodeHit* hits);
 };
 
+// What the codes x̂ = scale·code of a row x are off by: ‖x − x̂‖² and ‖x̂‖².
+struct RowError {
+  double error, hat;
+};
+
 struct Kernels {
   const char* isa;
   uint32_t lanes;        // queries in one vector
@@ -77,6 +82,11 @@ struct Kernels {
   // float32. Products of two float32 are exact in float64, so fusing changes nothing and every instruction
   // set returns the same bits.
   float (*exact)(const float* a, const float* b, uint32_t stride);
+
+  // The codes of a row: the nearest integers of low…high to its components / scale. The same on every
+  // instruction set.
+  RowError (*code_row)(const float* row, uint32_t stride, double scale, double low, double high,
+                       int8_t* codes);
 
   // By coding. All or none of them: where a processor has no kernel for codes, rows are scanned in float32.
   CodeKernel codings[3];
