@@ -27,8 +27,9 @@ inline float sum(Vec a) {
   return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
 }
 
-#include "encode_body.inc"
 #include "kernel_body.inc"
+
+#include "encode_body.inc"
 
 // Codes: a register tile of 16 rows × 4 queries with many queries; of 64 rows with one, which is bound by
 // memory.

@@ -29,8 +29,9 @@ inline uint32_t at_least(Vec a, Vec b) {
 }
 inline float sum(Vec a) { return (a.v[0] + a.v[1]) + (a.v[2] + a.v[3]); }
 
-#include "encode_body.inc"
 #include "kernel_body.inc"
+
+#include "encode_body.inc"
 
 float exact(const float* a, const float* b, uint32_t stride) {
   double lane[8] = {};
