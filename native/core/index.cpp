@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "core/filter_rows.hpp"
 #include "core/state.hpp"
 #include "pointsman/isa.hpp"
 #include "pointsman/kernels.hpp"
@@ -103,7 +104,8 @@ Filter Index::filter(std::span<const std::string_view> ids, bool complement) con
   Filter filter;
   filter.index = id_;
   filter.handles = std::min(known, version->next_handle);
-  filter.bits.assign(filter.handles / 64 + 1, 0);  // never empty: to a backend no bits at all mean no filter
+  filter.bits.assign(filter.handles / 64 + 1, 0);  // with at least one bit beyond `handles`, which stays 0
+  filter.rows = std::make_shared<FilterRows>();
   const auto set = [&](uint32_t handle, bool on) {
     if (handle >= filter.handles) return;
     const uint64_t bit = uint64_t{1} << (handle % 64);
@@ -155,16 +157,19 @@ SearchResult Index::search(std::span<const float> queries, uint32_t k, const Fil
   result.handles.assign(count * k, 0);
 
   const auto version = state_->current();
-  const std::vector<pointsman_block> blocks = version->view();
+  std::vector<pointsman_block> blocks = version->view();
   state_->searches.fetch_add(1, std::memory_order_relaxed);
   state_->queries.fetch_add(count, std::memory_order_relaxed);
   if (count == 0 || blocks.empty()) return result;
+
+  const unsigned own = threads == 0 ? threads_ : threads;
+  std::vector<FilterRows::LeftOut> left_out;
+  if (filter != nullptr) left_out = filter->rows->apply(*filter, blocks, own);
 
   std::vector<double> prefixes;
   if (version->rotation) {
     prefixes.resize(count * kPrefixComponents);
     constexpr size_t kQueriesAtOnce = 64;
-    const unsigned own = threads == 0 ? threads_ : threads;
     ThreadPool::shared().parallel_for(
         (count + kQueriesAtOnce - 1) / kQueriesAtOnce, own, [&](size_t part, unsigned) {
           for (size_t i = part * kQueriesAtOnce; i < std::min(count, (part + 1) * kQueriesAtOnce); ++i) {

@@ -81,6 +81,7 @@ std::vector<pointsman_block> Version::view() const {
                       block.norms,
                       block.handles,
                       extent.dead ? extent.dead->data() : nullptr,
+                      nullptr,
                       extent.rows,
                       {{block.bytes.codes, block.bytes.pages},
                        {block.nibbles.codes, block.nibbles.pages},

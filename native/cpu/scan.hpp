@@ -20,6 +20,14 @@ struct Page {
   bool coded;  // 1024 rows with codes; else up to 256 rows of float32
 };
 
+// Bits of the eligible rows among the 64 from `first` on, a multiple of 64.
+inline uint64_t eligible_of(const pointsman_block& block, uint32_t first) {
+  uint64_t rows = block.count - first >= 64 ? ~uint64_t{0} : (uint64_t{1} << (block.count - first)) - 1;
+  if (block.dead != nullptr) rows &= ~block.dead[first / 64];
+  if (block.left_out != nullptr) rows &= ~block.left_out[first / 64];
+  return rows;
+}
+
 // Of one search.
 struct SearchContext {
   SearchContext(const pointsman_request& to_answer, const Kernels& with);
@@ -29,9 +37,6 @@ struct SearchContext {
   const Batch batch;
   std::vector<Page> pages;
 
-  bool in_filter(uint32_t handle) const {
-    return handle < request.filter_handles && (request.filter[handle / 64] >> (handle % 64) & 1);
-  }
   // The best threshold that any thread has for a query.
   float shared(uint32_t q) const { return shared_[q].load(std::memory_order_relaxed); }
   void share(uint32_t q, float reached) const {
@@ -73,7 +78,7 @@ class CodeScan {
     double unit, offset, hidden;  // of a sum of full codes: score = unit·(sum − offset) ± hidden
   };
 
-  bool mask_rows(const Page& page);
+  void mask_rows(const Page& page);
   bool all_have_thresholds(const QueryGroup& group, const Selection* selections) const;
   void open(uint32_t coding, const QueryGroup& group, const Page& page, const Selection* selections);
   CodeThreshold threshold(const Selection& selection, uint32_t q) const;

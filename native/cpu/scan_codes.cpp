@@ -19,21 +19,12 @@ constexpr uint32_t kPause = 8;
 
 }  // namespace
 
-// Bits of the eligible rows of each tile; false when there are none.
-bool CodeScan::mask_rows(const Page& page) {
+// Bits of the eligible rows of each tile.
+void CodeScan::mask_rows(const Page& page) {
   const pointsman_block& block = context_.request.blocks[page.block];
-  uint64_t any = 0;
   for (uint32_t tile = 0; tile < kCodePage / kTileRows; ++tile) {
-    const uint32_t first = page.first + tile * kTileRows;
-    uint64_t mask = block.dead != nullptr ? ~block.dead[first / 64] : ~uint64_t{0};
-    if (context_.request.filter != nullptr) {
-      for (uint32_t i = 0; i < kTileRows; ++i) {
-        if (!context_.in_filter(block.handles[first + i])) mask &= ~(uint64_t{1} << i);
-      }
-    }
-    any |= eligible_[tile] = mask;
+    eligible_[tile] = eligible_of(block, page.first + tile * kTileRows);
   }
-  return any != 0;
 }
 
 // The least sums of codes with which a row of this page matters to the query; INT32_MAX when none can. The
@@ -137,7 +128,8 @@ void CodeScan::scan(const QueryGroup& group, const Page& page, Selection* select
   }
   if (coding != POINTSMAN_BYTES && !all_have_thresholds(group, selections)) coding = POINTSMAN_BYTES;
   open(coding, group, page, selections);
-  if (active_count_ == 0 || !mask_rows(page)) return;
+  if (active_count_ == 0) return;
+  mask_rows(page);
 
   const uint32_t dimensions = context_.request.dimensions;
   const int64_t saved = coding_steps(POINTSMAN_BYTES, dimensions) - coding_steps(coding_, dimensions);

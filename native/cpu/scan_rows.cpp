@@ -12,16 +12,16 @@ void RowScan::list_rows(const Page& page) {
   count_ = 0;
   max_norm_ = 0;
   min_handle_ = UINT32_MAX;
-  for (uint32_t i = 0; i < page.count; ++i) {
-    const uint32_t row = page.first + i;
-    if (block.dead != nullptr && (block.dead[row / 64] >> (row % 64) & 1)) continue;
-    const uint32_t handle = block.handles[row];
-    if (request.filter != nullptr && !context_.in_filter(handle)) continue;
-    rows_[count_] = block.rows + size_t{row} * request.stride;
-    places_[count_] = static_cast<uint16_t>(i);
-    max_norm_ = std::max(max_norm_, block.norms[row]);
-    min_handle_ = std::min(min_handle_, handle);
-    ++count_;
+  for (uint32_t first = 0; first < page.count; first += 64) {
+    uint64_t mask = eligible_of(block, page.first + first);
+    for (; mask != 0; mask &= mask - 1) {
+      const uint32_t place = first + static_cast<uint32_t>(__builtin_ctzll(mask)), row = page.first + place;
+      rows_[count_] = block.rows + size_t{row} * request.stride;
+      places_[count_] = static_cast<uint16_t>(place);
+      max_norm_ = std::max(max_norm_, block.norms[row]);
+      min_handle_ = std::min(min_handle_, block.handles[row]);
+      ++count_;
+    }
   }
   if (count_ == 0) return;
   for (uint32_t i = count_; i % kRowTile != 0; ++i) rows_[i] = rows_[0];

@@ -4,9 +4,9 @@
 // end of a block, or an instruction set that has no kernel for codes). A page is scanned against a group of
 // queries; the kernels hand back only (row, query) pairs that may reach the query's k-th best; these are
 // collected with bounds on their scores and scored exactly when few are left (selection.hpp). The score
-// matrix never exists. Pages whose largest norm can't reach the threshold are skipped. Dead rows and filters
-// are a mask of each tile (codes) or a list of row pointers (float32), so that selective filters make the
-// search faster.
+// matrix never exists. Pages whose largest norm can't reach the threshold are skipped. Dead rows and those
+// that a filter leaves out are a mask of each tile (codes) or missing from a list of row pointers (float32),
+// and pages without any others are not looked at, so that selective filters make the search faster.
 //
 // Work is cut into tasks of (query group × range of pages): large batches give each thread query groups of
 // its own, small ones split the pages, each thread then keeping selections of its own, merged at the end;
@@ -28,6 +28,20 @@
 #include "pointsman/thread_pool.hpp"
 
 namespace pointsman {
+namespace {
+
+// A page of codes with fewer eligible rows is quicker done by those rows alone: tiles are read whole.
+constexpr uint32_t kLeastCoded = kCodePage / 16;
+
+uint32_t eligible_rows(const pointsman_block& block, uint32_t first, uint32_t count) {
+  uint32_t rows = 0;
+  for (uint32_t row = first; row < first + count; row += 64) {
+    rows += static_cast<uint32_t>(__builtin_popcountll(eligible_of(block, row)));
+  }
+  return rows;
+}
+
+}  // namespace
 
 SearchContext::SearchContext(const pointsman_request& to_answer, const Kernels& with)
     : request(to_answer),
@@ -35,12 +49,23 @@ SearchContext::SearchContext(const pointsman_request& to_answer, const Kernels& 
       batch(to_answer, with),
       shared_(new std::atomic<float>[to_answer.query_count]) {
   for (uint32_t b = 0; b < request.block_count; ++b) {
+    const pointsman_block& block = request.blocks[b];
+    const auto add = [&](uint32_t first, uint32_t count, bool coded) {
+      const uint32_t rows = eligible_rows(block, first, count);
+      if (rows == 0) return;
+      if (coded && rows >= kLeastCoded) {
+        pages.push_back({b, first, count, true});
+      } else {
+        for (uint32_t at = 0; at < count; at += kPageRows) {
+          pages.push_back({b, first + at, std::min(kPageRows, count - at), false});
+        }
+      }
+    };
     uint32_t row = 0;
-    const uint32_t count = request.blocks[b].count;
     if (kernels.codings[POINTSMAN_BYTES].limit > 0) {
-      for (; row + kCodePage <= count; row += kCodePage) pages.push_back({b, row, kCodePage, true});
+      for (; row + kCodePage <= block.count; row += kCodePage) add(row, kCodePage, true);
     }
-    for (; row < count; row += kPageRows) pages.push_back({b, row, std::min(kPageRows, count - row), false});
+    if (row < block.count) add(row, block.count - row, false);
   }
   for (uint32_t q = 0; q < request.query_count; ++q) shared_[q].store(-INFINITY, std::memory_order_relaxed);
 }
@@ -73,6 +98,10 @@ class Search {
       : context_(request, kernels), request_(request), kernels_(kernels) {}
 
   void run(bool may_guess) {
+    if (context_.pages.empty()) {  // nothing is eligible
+      std::fill_n(request_.counts, request_.query_count, 0u);
+      return;
+    }
     const unsigned threads = std::max<uint32_t>(1, request_.threads);
     workers_.resize(threads);
     if (may_guess) guess(threads);

@@ -34,11 +34,12 @@ enum { POINTSMAN_BYTES, POINTSMAN_NIBBLES, POINTSMAN_PREFIX, POINTSMAN_CODINGS }
 
 typedef struct {
   uint64_t id;
-  const float* rows;        // count × stride, zero-padded, 64-byte aligned
-  const float* norms;       // ‖row‖ rounded up
-  const uint32_t* handles;  // of each row
-  const uint64_t* dead;     // bit i: row i is no longer there; null: none
-  uint32_t count;           // rows visible in this version; never shrinks for one id
+  const float* rows;         // count × stride, zero-padded, 64-byte aligned
+  const float* norms;        // ‖row‖ rounded up
+  const uint32_t* handles;   // of each row
+  const uint64_t* dead;      // bit i: row i is no longer there; null: none
+  const uint64_t* left_out;  // bit i: row i is not in the filter; null: there is none
+  uint32_t count;            // rows visible in this version; never shrinks for one id
   pointsman_codes codings[POINTSMAN_CODINGS];
 } pointsman_block;
 
@@ -52,9 +53,11 @@ typedef struct {
   const double*
       query_prefixes;  // query_count × kPrefixComponents (codes.hpp); null when no block has a prefix
   uint32_t query_count;
-  uint32_t codings;         // bit c: pages may be scanned in coding c; bytes always may
-  uint32_t k;               // 1–4096
-  const uint64_t* filter;   // bit h: the expert with handle h is eligible; null: all are
+  uint32_t codings;  // bit c: pages may be scanned in coding c; bytes always may
+  uint32_t k;        // 1–4096
+  // The filter by handle; the blocks' `left_out` say the same by row. Bit h: the expert with handle h is
+  // eligible; null: all are.
+  const uint64_t* filter;
   uint32_t filter_handles;  // bits in `filter`; higher handles are not eligible
   uint32_t threads;         // at most so many of the pool's
   int (*cancelled)(const void* context);

@@ -21,12 +21,15 @@ inline constexpr uint32_t kMaxK = 4096;
 inline constexpr uint32_t kMaxDimensions = 4096;
 inline constexpr double kMaxSquaredNorm = 0x1p126;
 
+class FilterRows;  // core/filter_rows.hpp
+
 // Experts by handle: bit h is set when the expert with handle h is eligible. Of one index.
 struct Filter {
   uint64_t index = 0;  // the id of the index that made it
   std::vector<uint64_t> bits;
   uint32_t handles = 0;  // bits in use
   uint32_t size = 0;     // bits set
+  std::shared_ptr<FilterRows> rows;
 };
 
 class Directory;  // core/directory.hpp
