@@ -165,6 +165,28 @@ TEST_CASE("filters beside writes: what was excluded is never found") {
   CHECK(wrong == 0);
 }
 
+TEST_CASE("a filter that was used before goes with its experts to their new rows") {
+  const uint32_t dimensions = 8, count = 60, k = 40;
+  Index index(dimensions, 2, "cpu");
+  auto data = make_rows(Kind::kRandom, count, dimensions, 1);
+  const auto ids = make_ids(0, count);
+  add(index, ids, data);
+  std::vector<std::string> odd;
+  for (uint32_t i = 1; i < count; i += 2) odd.push_back(ids[i]);
+  const Filter filter = index.filter(views(odd), false);
+  const auto query = make_rows(Kind::kRandom, 1, dimensions, 2);
+  for (uint32_t round = 0; round < 30; ++round) {
+    const auto expected = oracle(data, count, dimensions, query.data(), k, [](uint32_t i) { return i % 2 == 1; });
+    CHECK(difference(index.search(query, k, &filter, 0, Cancel()), k, 0, expected) == "");
+    // Some move, in the block where they are or a new one, and others come that are in no filter.
+    const uint32_t first = round * 7 % (count - 10);
+    const auto moved = make_rows(Kind::kRandom, 10, dimensions, 100 + round);
+    std::copy(moved.begin(), moved.end(), data.begin() + first * dimensions);
+    add(index, {ids.begin() + first, ids.begin() + first + 10}, moved);
+    add(index, make_ids(1000 + round * 20, 20), make_rows(Kind::kRandom, 20, dimensions, 500 + round));
+  }
+}
+
 TEST_CASE("a filter is of one index, also after that is gone") {
   auto first = std::make_unique<Index>(2, 1, "cpu");
   add(*first, {"a"}, {1, 2});
