@@ -176,7 +176,8 @@ TEST_CASE("a filter that was used before goes with its experts to their new rows
   const Filter filter = index.filter(views(odd), false);
   const auto query = make_rows(Kind::kRandom, 1, dimensions, 2);
   for (uint32_t round = 0; round < 30; ++round) {
-    const auto expected = oracle(data, count, dimensions, query.data(), k, [](uint32_t i) { return i % 2 == 1; });
+    const auto expected =
+        oracle(data, count, dimensions, query.data(), k, [](uint32_t i) { return i % 2 == 1; });
     CHECK(difference(index.search(query, k, &filter, 0, Cancel()), k, 0, expected) == "");
     // Some move, in the block where they are or a new one, and others come that are in no filter.
     const uint32_t first = round * 7 % (count - 10);
