@@ -81,7 +81,9 @@ std::vector<pointsman_block> Version::view() const {
                       block.norms,
                       block.handles,
                       extent.dead ? extent.dead->data() : nullptr,
+                      block.capacity,
                       extent.rows,
+                      extent.dead_count,
                       {{block.bytes.codes, block.bytes.pages},
                        {block.nibbles.codes, block.nibbles.pages},
                        {prefix.codes, prefix.pages}}});
