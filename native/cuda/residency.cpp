@@ -114,7 +114,14 @@ std::shared_ptr<const Image> Residency::acquire(const pointsman_request& request
     const auto copy = copies_.find(request.blocks[b].id);
     if (copy != copies_.end()) copy->second.used = now_;
   }
-  auto image = build(request, with_rows);
+  std::shared_ptr<const Image> image;
+  try {
+    image = build(request, with_rows);
+  } catch (const Error& error) {
+    // Others use the device, too: there may be less memory than the budget says.
+    if (error.code() != Code::OUT_OF_MEMORY || !with_rows) throw;
+    image = build(request, false);
+  }
   images_.push_front({std::move(key), image});
   if (images_.size() > kImages) images_.pop_back();
   return image;
@@ -199,7 +206,7 @@ std::shared_ptr<Memory> Residency::bring_tail(const pointsman_block& block, uint
     }
     return copy.tail;
   }
-  const uint32_t most = page > 0 || block.capacity < kCodePage ? kCodePage : block.capacity;
+  const uint32_t most = block.codings[POINTSMAN_BYTES].codes != nullptr ? kCodePage : block.capacity;
   auto tail = take(most * row);  // a new one: searches of older versions may be reading the old
   upload(tail->as<void>(), from, rows * row);
   if (!copy.tail || copy.tail_page < page) {
