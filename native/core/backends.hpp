@@ -12,7 +12,7 @@ namespace pointsman {
 struct BackendState {
   const pointsman_backend* table = nullptr;  // null: not available
   std::string name;
-  std::string reason;  // why it is, or is not, available
+  std::string reason;   // why it is, or is not, available
   bool insist = false;  // what it fails to answer is an error, not the CPU's to answer
 };
 

@@ -173,5 +173,5 @@ int search(const pointsman_request* request, char* message, size_t capacity) {
 
 extern "C" const pointsman_backend pointsman_cpu_backend;
 const pointsman_backend pointsman_cpu_backend = {
-    POINTSMAN_BACKEND_ABI, "cpu", UINT32_MAX, UINT32_MAX, [](char*, size_t) { return 0; },
-    pointsman::search, nullptr};
+    POINTSMAN_BACKEND_ABI, "cpu",  UINT32_MAX, UINT32_MAX, [](char*, size_t) { return 0; },
+    pointsman::search,     nullptr};

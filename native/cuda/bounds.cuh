@@ -11,7 +11,9 @@
 namespace pointsman::cuda {
 
 // A score that certainly is below `tau` by more than the rounding of a score to float32.
-__device__ inline double below(float tau) { return tau - fabs(static_cast<double>(tau)) * 0x1p-23 - 0x1p-149; }
+__device__ inline double below(float tau) {
+  return tau - fabs(static_cast<double>(tau)) * 0x1p-23 - 0x1p-149;
+}
 
 // float32 bounds of a value, outwards by more than any rounding of it.
 __device__ inline float round_down(double x) { return static_cast<float>(x - fabs(x) * 0x1p-22 - 0x1p-148); }

@@ -31,8 +31,8 @@ struct ScanKernel {
   cudaError_t (*launch)(const Scan& scan, uint32_t first, uint32_t end, cudaStream_t stream);
 };
 
-// The kernels, from the fewest queries to the most. The one place for others: a wgmma kernel fed by bulk copies
-// would be one more entry, for compute capability 9.0 alone, once there is a machine to try it on.
+// The kernels, from the fewest queries to the most. The one place for others: a wgmma kernel fed by bulk
+// copies would be one more entry, for compute capability 9.0 alone, once there is a machine to try it on.
 extern const ScanKernel kScanKernels[];
 extern const uint32_t kScanKernelCount;
 

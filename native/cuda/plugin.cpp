@@ -65,10 +65,6 @@ void forget(uint64_t block) {
 }  // namespace pointsman::cuda
 
 extern "C" __attribute__((visibility("default"))) const pointsman_backend pointsman_backend_table;
-const pointsman_backend pointsman_backend_table = {POINTSMAN_BACKEND_ABI,
-                                                   "cuda",
-                                                   4096,
-                                                   4096,
-                                                   pointsman::cuda::probe,
-                                                   pointsman::cuda::search,
-                                                   pointsman::cuda::forget};
+const pointsman_backend pointsman_backend_table = {
+    POINTSMAN_BACKEND_ABI,  "cuda", 4096, 4096, pointsman::cuda::probe, pointsman::cuda::search,
+    pointsman::cuda::forget};

@@ -60,8 +60,8 @@ std::shared_ptr<Memory> Residency::take(size_t bytes) {
   }
 }
 
-// Drops copies, the least recently used first, until so many bytes are free; those of the current search stay.
-// False when that frees nothing.
+// Drops copies, the least recently used first, until so many bytes are free; those of the current search
+// stay. False when that frees nothing.
 bool Residency::make_room(size_t bytes) {
   const size_t before = device_.used();
   images_.clear();
@@ -103,7 +103,8 @@ std::shared_ptr<const Image> Residency::acquire(const pointsman_request& request
   }
   std::lock_guard lock(mutex_);
   ++now_;
-  const auto known = std::find_if(images_.begin(), images_.end(), [&](const Cached& c) { return c.key == key; });
+  const auto known =
+      std::find_if(images_.begin(), images_.end(), [&](const Cached& c) { return c.key == key; });
   if (known != images_.end()) {
     images_.splice(images_.begin(), images_, known);
     for (const Key& block : key) copies_.at(block.id).used = now_;
@@ -179,8 +180,8 @@ void Residency::bring(const pointsman_request& request, const pointsman_block& b
     const size_t row = request.stride * sizeof(float);
     if (!copy.rows) copy.rows = take(block.capacity * row);
     if (block.count > copy.row_count) {
-      upload(copy.rows->as<uint8_t>() + copy.row_count * row, block.rows + size_t{copy.row_count} * request.stride,
-             (block.count - copy.row_count) * row);
+      upload(copy.rows->as<uint8_t>() + copy.row_count * row,
+             block.rows + size_t{copy.row_count} * request.stride, (block.count - copy.row_count) * row);
       copy.row_count = block.count;
     }
   }
@@ -288,8 +289,8 @@ void Residency::find_eligible(Image& image, std::vector<uint32_t>& rows) {
   image.eligible = std::move(*take(image.count * kTiles * sizeof(uint64_t)));
   const auto counts = take(image.count * sizeof(uint32_t));
   const cudaStream_t stream = device_.uploads();
-  device_.check(launch_eligible(image.units.as<Unit>(), image.count, nullptr, 0, image.eligible.as<uint64_t>(),
-                                counts->as<uint32_t>(), stream),
+  device_.check(launch_eligible(image.units.as<Unit>(), image.count, nullptr, 0,
+                                image.eligible.as<uint64_t>(), counts->as<uint32_t>(), stream),
                 "eligible rows");
   device_.check(cudaMemcpyAsync(rows.data(), counts->as<void>(), image.count * sizeof(uint32_t),
                                 cudaMemcpyDeviceToHost, stream),

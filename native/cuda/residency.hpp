@@ -1,9 +1,9 @@
-// Which blocks are on the device. Blocks only grow while they live and their ids are never reused, so a copy is
-// kept by id: rows and pages that came since are added to it, the bitset of dead rows is replaced where it has
-// changed, and the least recently searched blocks make room for others.
+// Which blocks are on the device. Blocks only grow while they live and their ids are never reused, so a copy
+// is kept by id: rows and pages that came since are added to it, the bitset of dead rows is replaced where it
+// has changed, and the least recently searched blocks make room for others.
 //
-// Codes must fit, else the search is refused. Rows, four times as large, are kept beside them where the budget
-// holds both for the whole index; else they stay on the host, which then scores what the codes leave.
+// Codes must fit, else the search is refused. Rows, four times as large, are kept beside them where the
+// budget holds both for the whole index; else they stay on the host, which then scores what the codes leave.
 #pragma once
 
 #include <list>
@@ -23,10 +23,10 @@ struct Image {
   uint32_t count = 0;  // units
   uint32_t tails = 0;  // the first so many have no codes
   bool rows_on_device = false;
-  Memory units;                           // Unit[count]
-  Memory eligible;                        // kTiles words a unit; none: no row is dead
-  std::vector<uint64_t> upto;             // rows before each unit, and of all, not counting dead ones
-  std::vector<const float*> host_rows;    // of each unit; valid while a request names the block
+  Memory units;                         // Unit[count]
+  Memory eligible;                      // kTiles words a unit; none: no row is dead
+  std::vector<uint64_t> upto;           // rows before each unit, and of all, not counting dead ones
+  std::vector<const float*> host_rows;  // of each unit; valid while a request names the block
   std::vector<std::shared_ptr<const Memory>> holds;
 };
 

@@ -1,14 +1,14 @@
-// Many queries: tiles of codes times tiles of queries on the tensor cores (mma.m16n8k32, sm_80 and later), compared
-// with the thresholds in registers. No sum leaves them unless it reaches its query's threshold.
+// Many queries: tiles of codes times tiles of queries on the tensor cores (mma.m16n8k32, sm_80 and later),
+// compared with the thresholds in registers. No sum leaves them unless it reaches its query's threshold.
 //
-// One block of threads takes a unit and 8·N·Halves queries, whose codes stay in shared memory in the order in which
-// the instruction takes them. A warp takes a tile of 64 rows and 8·N queries: 4 × N tiles of sums, 16·N registers.
-// Codes come from global memory straight into the registers: a thread's 16 bytes are four rows of one step, which
-// is just what the instruction wants of it, if row 4g of the tile plays row g, row 4g + 1 row g + 8, and so on.
-// The next chunk is loaded while one is multiplied.
+// One block of threads takes a unit and 8·N·Halves queries, whose codes stay in shared memory in the order in
+// which the instruction takes them. A warp takes a tile of 64 rows and 8·N queries: 4 × N tiles of sums, 16·N
+// registers. Codes come from global memory straight into the registers: a thread's 16 bytes are four rows of
+// one step, which is just what the instruction wants of it, if row 4g of the tile plays row g, row 4g + 1 row
+// g + 8, and so on. The next chunk is loaded while one is multiplied.
 //
-// For large batches bound by the tensor cores: a warp reads 8 bytes of shared memory a lane for four instructions.
-// With N = 1 bound by memory, as scan_stream is.
+// For large batches bound by the tensor cores: a warp reads 8 bytes of shared memory a lane for four
+// instructions. With N = 1 bound by memory, as scan_stream is.
 #pragma once
 
 #include "bounds.cuh"
@@ -65,7 +65,7 @@ __global__ void __launch_bounds__(kMatrixWarps* kWarp)
   const Unit unit = scan.units[number];
   const uint32_t steps = scan.steps, chunks = scan.chunks;
 
-  int* least = reinterpret_cast<int*>(shared_memory());        // [kQueries]
+  int* least = reinterpret_cast<int*>(shared_memory());         // [kQueries]
   Words* queries = reinterpret_cast<Words*>(least + kQueries);  // [group of 8][chunk][lane]
   int mine = INT_MAX;
   for (uint32_t q = threadIdx.x; q < kQueries; q += kMatrixWarps * kWarp) {
@@ -104,7 +104,8 @@ __global__ void __launch_bounds__(kMatrixWarps* kWarp)
         const int needed = enough[n * kFragmentQueries + column];
         bool any = false;
 #pragma unroll
-        for (uint32_t m = 0; m < 4; ++m) any |= sums[m][n][column] >= needed || sums[m][n][2 + column] >= needed;
+        for (uint32_t m = 0; m < 4; ++m)
+          any |= sums[m][n][column] >= needed || sums[m][n][2 + column] >= needed;
         if (!any || needed == INT_MAX) continue;
         const uint32_t query = first_query + (own + n) * kFragmentQueries + lane % 4 * 2 + column;
 #pragma unroll

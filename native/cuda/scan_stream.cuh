@@ -1,10 +1,10 @@
-// Few queries: units are read once for all of them, at memory speed. One block of threads a unit, a warp a tile at
-// a time; no tensor cores.
+// Few queries: units are read once for all of them, at memory speed. One block of threads a unit, a warp a
+// tile at a time; no tensor cores.
 //
 // A step of a tile is 256 bytes, four for each of 64 rows: 16 threads take four rows each (16 bytes), the two
-// halves of a warp take even and odd steps, so that a warp's load is 512 bytes in a stretch. Each word meets each
-// query in one dp4a; the query's words come from shared memory, one address a half warp. Bound by memory: at 128
-// dimensions 4·Q dp4a for 16 bytes. Q queries a block.
+// halves of a warp take even and odd steps, so that a warp's load is 512 bytes in a stretch. Each word meets
+// each query in one dp4a; the query's words come from shared memory, one address a half warp. Bound by
+// memory: at 128 dimensions 4·Q dp4a for 16 bytes. Q queries a block.
 #pragma once
 
 #include "bounds.cuh"
@@ -20,7 +20,7 @@ __global__ void __launch_bounds__(kStreamThreads) scan_stream(Scan scan, uint32_
   const Unit unit = scan.units[number];
   const uint32_t steps = scan.steps, chunks = scan.chunks;
 
-  int* least = reinterpret_cast<int*>(shared_memory());            // [Q]
+  int* least = reinterpret_cast<int*>(shared_memory());                    // [Q]
   uint32_t* words = reinterpret_cast<uint32_t*>(least) + (Q + 3) / 4 * 4;  // [step][Q]
   if (threadIdx.x < Q) {
     const uint32_t query = first_query + threadIdx.x;

@@ -53,9 +53,9 @@ constexpr ScanKernel matrix_of(const char* name) {
 }  // namespace
 
 const ScanKernel kScanKernels[] = {
-    stream_of<1>("stream1"),       stream_of<2>("stream2"),       stream_of<4>("stream4"),
-    matrix_of<1, 1>("matrix8"),    matrix_of<2, 1>("matrix16"),   matrix_of<4, 1>("matrix32"),
-    matrix_of<8, 1>("matrix64"),   matrix_of<8, 2>("matrix128"),
+    stream_of<1>("stream1"),     stream_of<2>("stream2"),      stream_of<4>("stream4"),
+    matrix_of<1, 1>("matrix8"),  matrix_of<2, 1>("matrix16"),  matrix_of<4, 1>("matrix32"),
+    matrix_of<8, 1>("matrix64"), matrix_of<8, 2>("matrix128"),
 };
 const uint32_t kScanKernelCount = sizeof kScanKernels / sizeof kScanKernels[0];
 

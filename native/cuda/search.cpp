@@ -13,7 +13,8 @@ namespace {
 
 constexpr uint32_t kFewestCandidates = 4096;  // room for a query's
 constexpr uint32_t kCandidatesPerResult = 16;
-// Of a range over all before it: past 100 the luck of the first rows begins to tell (k = 1: in one search of 10^17).
+// Of a range over all before it: past 100 the luck of the first rows begins to tell (k = 1: in one search of
+// 10^17).
 constexpr uint32_t kMostGrowth = 100;
 constexpr uint32_t kMostQueries = 1024;  // at a time
 constexpr size_t kMostScratch = size_t{128} << 20;
@@ -131,8 +132,8 @@ void Search::plan() {
   report_.kernel = kernel_->name;
 
   const size_t device = DeviceParts(nullptr, request_, piece_, capacity_).parts.used();
-  const size_t host = std::max(HostParts(nullptr, request_, piece_).parts.used(),
-                               image_->count * sizeof(uint32_t));
+  const size_t host =
+      std::max(HostParts(nullptr, request_, piece_).parts.used(), image_->count * sizeof(uint32_t));
   if (lane_.scratch.bytes() < device) {
     lane_.scratch = Memory();
     lane_.scratch = engine_.residency().allocate(device);
@@ -245,19 +246,21 @@ void Search::send_queries(uint32_t count) {
   scan_.steps = coding_steps(POINTSMAN_BYTES, request_.dimensions);
   scan_.chunks = chunks_of(request_.dimensions);
   scan_.stride = request_.stride;
-  selection_ = {scan_.units, scan_.vectors,   scan_.states, scan_.candidates, capacity_,     count,
-                request_.stride, request_.k, kNever,       device.scores,    device.handles};
+  selection_ = {scan_.units,     scan_.vectors, scan_.states, scan_.candidates, capacity_,     count,
+                request_.stride, request_.k,    kNever,       device.scores,    device.handles};
 }
 
 // Queues the scan of positions first…end − 1 of the list of units.
 void Search::scan(uint32_t first, uint32_t end) {
   const cudaStream_t stream = lane_.stream.get();
-  if (first < tails_) check(launch_tails(scan_, first, std::min(end, tails_), stream), "scan of the last rows");
+  if (first < tails_)
+    check(launch_tails(scan_, first, std::min(end, tails_), stream), "scan of the last rows");
   const uint32_t coded = std::max(first, tails_);
   if (coded < end) check(kernel_->launch(scan_, coded, end, stream), "scan");
 }
 
-// `settle`: what is left is scored and cut to k, where rows are on the device. `last`: and results are written.
+// `settle`: what is left is scored and cut to k, where rows are on the device. `last`: and results are
+// written.
 void Search::select(bool settle, bool last) {
   Selection selection = selection_;
   if (image_->rows_on_device) selection.settle_from = settle ? 0 : capacity_ / 4;
@@ -346,9 +349,10 @@ std::vector<std::vector<Candidate>> Search::score_on_host(const std::vector<uint
     const uint32_t q = queries[i];
     candidates[i].resize(states_[q].count);
     if (candidates[i].empty()) continue;
-    check(cudaMemcpyAsync(candidates[i].data(), scan_.candidates + size_t{q} * capacity_,
-                          candidates[i].size() * sizeof(Candidate), cudaMemcpyDeviceToHost, lane_.stream.get()),
-          "candidates");
+    check(
+        cudaMemcpyAsync(candidates[i].data(), scan_.candidates + size_t{q} * capacity_,
+                        candidates[i].size() * sizeof(Candidate), cudaMemcpyDeviceToHost, lane_.stream.get()),
+        "candidates");
   }
   check(cudaStreamSynchronize(lane_.stream.get()), "search");
   struct Job {
@@ -380,9 +384,10 @@ void Search::settle_on_host(const std::vector<uint32_t>& queries) {
       state.tau = candidates[i].back().lower;
       state.worst = candidates[i].back().handle;
     }
-    check(cudaMemcpyAsync(scan_.candidates + size_t{queries[i]} * capacity_, candidates[i].data(),
-                          candidates[i].size() * sizeof(Candidate), cudaMemcpyHostToDevice, lane_.stream.get()),
-          "candidates");
+    check(
+        cudaMemcpyAsync(scan_.candidates + size_t{queries[i]} * capacity_, candidates[i].data(),
+                        candidates[i].size() * sizeof(Candidate), cudaMemcpyHostToDevice, lane_.stream.get()),
+        "candidates");
   }
   write_states();
   check(cudaStreamSynchronize(lane_.stream.get()), "search");
@@ -404,14 +409,17 @@ void Search::give_results(const std::vector<uint32_t>& queries) {
     const auto candidates = score_on_host(queries);
     for (const uint32_t q : queries) {
       const auto& best = candidates[q];
-      give(q, static_cast<uint32_t>(best.size()), [&](uint32_t i) { return std::pair(best[i].lower, best[i].handle); });
+      give(q, static_cast<uint32_t>(best.size()),
+           [&](uint32_t i) { return std::pair(best[i].lower, best[i].handle); });
     }
     return;
   }
   const HostParts host(lane_.host.as<uint8_t>(), request_, count);
   const size_t bytes = size_t{count} * k * sizeof(float);
-  check(cudaMemcpyAsync(host.scores, selection_.scores, bytes, cudaMemcpyDeviceToHost, lane_.stream.get()), "results");
-  check(cudaMemcpyAsync(host.handles, selection_.handles, bytes, cudaMemcpyDeviceToHost, lane_.stream.get()), "results");
+  check(cudaMemcpyAsync(host.scores, selection_.scores, bytes, cudaMemcpyDeviceToHost, lane_.stream.get()),
+        "results");
+  check(cudaMemcpyAsync(host.handles, selection_.handles, bytes, cudaMemcpyDeviceToHost, lane_.stream.get()),
+        "results");
   check(cudaStreamSynchronize(lane_.stream.get()), "search");
   for (const uint32_t q : queries) {
     const float* scores = host.scores + size_t{q} * k;

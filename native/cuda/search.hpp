@@ -1,10 +1,11 @@
 // One search on one lane.
 //
-// Queries are taken in pieces whose candidates fit in memory. For each piece units are scanned in growing ranges, a
-// selection after each: the first few units give a threshold, which the next range, larger by `growth`, sharpens, so
-// that each leaves a few times k candidates. All of this is queued without waiting. Where more candidates came than
-// there is room for (many equal rows), the query is scanned again, with the threshold found so far, in ranges
-// that are halved until nothing is lost; after each, what is left is scored and cut to k.
+// Queries are taken in pieces whose candidates fit in memory. For each piece units are scanned in growing
+// ranges, a selection after each: the first few units give a threshold, which the next range, larger by
+// `growth`, sharpens, so that each leaves a few times k candidates. All of this is queued without waiting.
+// Where more candidates came than there is room for (many equal rows), the query is scanned again, with the
+// threshold found so far, in ranges that are halved until nothing is lost; after each, what is left is scored
+// and cut to k.
 #pragma once
 
 #include <vector>
@@ -51,12 +52,12 @@ class Search {
   // Of the request.
   const char* const wanted_kernel_;  // null: the one for the batch
   const ScanKernel* kernel_ = nullptr;
-  uint32_t capacity_ = 0;       // candidates of a query
-  uint32_t growth_ = 0;         // of one range over all before it
-  uint32_t piece_ = 0;          // queries at a time
+  uint32_t capacity_ = 0;  // candidates of a query
+  uint32_t growth_ = 0;    // of one range over all before it
+  uint32_t piece_ = 0;     // queries at a time
   Memory filter_, eligible_, list_;
-  uint32_t positions_ = 0;      // units to scan
-  uint32_t tails_ = 0;          // the first so many have no codes
+  uint32_t positions_ = 0;          // units to scan
+  uint32_t tails_ = 0;              // the first so many have no codes
   const uint64_t* upto_ = nullptr;  // eligible rows before each position, and of all
   std::vector<uint64_t> filtered_upto_;
 

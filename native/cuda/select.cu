@@ -1,6 +1,6 @@
-// After a scan, one block of threads a query: the k-th largest lower bound becomes the threshold, what it excludes
-// goes, what is left is scored by the definition where that is due, and cut to the k best by (score falling, handle
-// rising). With results asked for, these are sorted and written.
+// After a scan, one block of threads a query: the k-th largest lower bound becomes the threshold, what it
+// excludes goes, what is left is scored by the definition where that is due, and cut to the k best by (score
+// falling, handle rising). With results asked for, these are sorted and written.
 //
 // Bound by latency: some tens to thousands of candidates a query, in the second-level cache.
 #include <cmath>
@@ -111,8 +111,8 @@ __device__ void score_all(const Selection& selection, uint32_t query, Candidate*
     const uint32_t i = start + threadIdx.x / kLanes;
     const Candidate& candidate = candidates[i < n ? i : 0];
     const Unit& unit = selection.units[candidate.row / kCodePage];
-    const float score =
-        exact_score(unit.rows + size_t{candidate.row % kCodePage} * selection.stride, vector, selection.stride);
+    const float score = exact_score(unit.rows + size_t{candidate.row % kCodePage} * selection.stride, vector,
+                                    selection.stride);
     if (i < n && threadIdx.x % kLanes == 0) candidates[i].lower = candidates[i].upper = score;
   }
   __syncthreads();
@@ -170,8 +170,8 @@ __global__ void __launch_bounds__(kThreads) select(Selection selection) {
     return;
   }
   n = compact(
-      candidates, n,
-      [&](const Candidate& c) { return matters(c.upper, c.handle, state.tau, state.worst); }, shared);
+      candidates, n, [&](const Candidate& c) { return matters(c.upper, c.handle, state.tau, state.worst); },
+      shared);
   if (n > selection.settle_from || selection.scores != nullptr) {
     score_all(selection, query, candidates, n);
     if (n >= k) {

@@ -73,7 +73,8 @@ Made make() {
     made.norms.push_back(norm_of(&made.rows[size_t{r} * kStride]));
     made.handles.push_back(kRows - 1 - r);
   }
-  for (uint32_t q = 0; q < kQueries; ++q) made.query_norms.push_back(norm_of(&made.queries[size_t{q} * kStride]));
+  for (uint32_t q = 0; q < kQueries; ++q)
+    made.query_norms.push_back(norm_of(&made.queries[size_t{q} * kStride]));
   made.codes.resize(kPages * page_bytes(POINTSMAN_BYTES, kDimensions));
   for (uint32_t p = 0; p < kPages; ++p) {
     made.pages.push_back(encode(made, p, made.codes.data() + p * page_bytes(POINTSMAN_BYTES, kDimensions)));
@@ -114,7 +115,8 @@ void check_itself(Engine& engine) {
   std::vector<std::vector<Candidate>> expected(kQueries);
   for (uint32_t q = 0; q < kQueries; ++q) {
     for (uint32_t r = 0; r < kRows; ++r) {
-      const float score = host_score(&made.rows[size_t{r} * kStride], &made.queries[size_t{q} * kStride], kStride);
+      const float score =
+          host_score(&made.rows[size_t{r} * kStride], &made.queries[size_t{q} * kStride], kStride);
       expected[q].push_back({score, score, r, made.handles[r]});
     }
     best_of(expected[q], {}, nullptr, kStride, kResults);
@@ -127,9 +129,9 @@ void check_itself(Engine& engine) {
         const uint32_t at = q * kResults + n;
         if (counts[q] == kResults && handles[at] == wanted.handle && scores[at] == wanted.lower) continue;
         engine.forget(kBlock);
-        throw Error(Code::BACKEND_UNAVAILABLE,
-                    "self-check failed on " + engine.device().description() + ": kernel " + kScanKernels[i].name +
-                        " answers query " + std::to_string(q) + " otherwise than the definition");
+        throw Error(Code::BACKEND_UNAVAILABLE, "self-check failed on " + engine.device().description() +
+                                                   ": kernel " + kScanKernels[i].name + " answers query " +
+                                                   std::to_string(q) + " otherwise than the definition");
       }
     }
   }

@@ -13,10 +13,10 @@ namespace pointsman::cuda {
 inline constexpr uint32_t kTiles = kCodePage / kTileRows;  // of a unit
 
 struct Unit {
-  const uint8_t* codes;     // bytes, in tiles; null: the unit has none
-  const float* rows;        // count × stride; null: they are on the host
-  const uint32_t* handles;  // of each row
-  const uint64_t* dead;     // bit i: row i is not there; null: none
+  const uint8_t* codes;      // bytes, in tiles; null: the unit has none
+  const float* rows;         // count × stride; null: they are on the host
+  const uint32_t* handles;   // of each row
+  const uint64_t* dead;      // bit i: row i is not there; null: none
   double scale, error, hat;  // of pointsman_code_page
   float norm;
   uint32_t min_handle;
@@ -41,15 +41,16 @@ struct alignas(16) Candidate {
 
 // Of one query, as far as the units that were looked at.
 struct QueryState {
-  float tau;         // k rows reach this score; −∞: not known yet
-  uint32_t worst;    // of rows with just this score, those with a higher handle are out; UINT32_MAX: not known
-  uint32_t count;    // candidates appended; more than the capacity: some were lost
-  uint32_t kept;     // of these, found before the current range of units
+  float tau;       // k rows reach this score; −∞: not known yet
+  uint32_t worst;  // of rows with just this score, those with a higher handle are out; UINT32_MAX: not known
+  uint32_t count;  // candidates appended; more than the capacity: some were lost
+  uint32_t kept;   // of these, found before the current range of units
   uint32_t stopped;  // nonzero: nothing is scanned for it; set where candidates were lost
 };
 
-// Queries' codes lie as mma.m16n8k32 takes its second operand: eight queries × 32 components at a time, as two
-// words for each of 32 lanes. Lane 4·(query % 8) + (step % 4) has steps s and s + 4 of a chunk of 8 steps.
+// Queries' codes lie as mma.m16n8k32 takes its second operand: eight queries × 32 components at a time, as
+// two words for each of 32 lanes. Lane 4·(query % 8) + (step % 4) has steps s and s + 4 of a chunk of 8
+// steps.
 inline constexpr uint32_t kFragmentQueries = 8;
 inline constexpr uint32_t kChunkSteps = 8;
 struct alignas(8) Words {

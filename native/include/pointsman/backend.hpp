@@ -54,8 +54,8 @@ typedef struct {
   const double*
       query_prefixes;  // query_count × kPrefixComponents (codes.hpp); null when no block has a prefix
   uint32_t query_count;
-  uint32_t codings;         // bit c: pages may be scanned in coding c; bytes always may, to a plugin they alone
-  uint32_t k;               // 1–4096
+  uint32_t codings;  // bit c: pages may be scanned in coding c; bytes always may, to a plugin they alone
+  uint32_t k;        // 1–4096
   const uint64_t* filter;   // bit h: the expert with handle h is eligible; null: all are
   uint32_t filter_handles;  // bits in `filter`; higher handles are not eligible
   uint32_t threads;         // at most so many of the pool's

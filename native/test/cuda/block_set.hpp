@@ -1,8 +1,10 @@
 // Blocks of rows as an index makes them, for tests and benchmarks that call a backend's table themselves.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -62,7 +64,8 @@ class BlockSet {
     Block& block = *part.block;
     for (uint32_t i = 0; i < count; ++i) {
       const uint32_t row = part.rows + i;
-      std::memcpy(block.rows + size_t{row} * stride_, rows + size_t{i} * dimensions_, dimensions_ * sizeof(float));
+      std::memcpy(block.rows + size_t{row} * stride_, rows + size_t{i} * dimensions_,
+                  dimensions_ * sizeof(float));
       block.norms[row] = norm_up(rows + size_t{i} * dimensions_, dimensions_);
       block.handles[row] = next_handle_++;
     }
@@ -79,6 +82,28 @@ class BlockSet {
       append(&rows[size_t{first} * dimensions_], std::min(capacity, count - first));
     }
   }
+  // The same for rows that `make` writes, a block at a time on each thread of the pool.
+  void generate(uint32_t count, const std::function<void(uint32_t row, float* values)>& make) {
+    const uint32_t first = static_cast<uint32_t>(blocks_.size());
+    for (uint32_t from = 0; from < count; from += kBlockRows) {
+      open(kBlockRows);
+      blocks_.back().rows = std::min(kBlockRows, count - from);
+    }
+    const size_t added = blocks_.size() - first;
+    ThreadPool::shared().parallel_for(added, ThreadPool::shared().size(), [&](size_t b, unsigned) {
+      const Part& part = blocks_[first + b];
+      Block& block = *part.block;
+      for (uint32_t row = 0; row < part.rows; ++row) {
+        const uint32_t number = static_cast<uint32_t>(b) * kBlockRows + row;
+        float* values = block.rows + size_t{row} * stride_;
+        make(number, values);
+        block.norms[row] = norm_up(values, dimensions_);
+        block.handles[row] = next_handle_ + number;
+      }
+      for (uint32_t page = 0; page < part.rows / kCodePage; ++page) block.encode(page, dimensions_, stride_);
+    });
+    next_handle_ += count;
+  }
   void kill(uint32_t block, uint32_t row) {
     Part& part = blocks_[block];
     auto dead = part.dead ? std::make_shared<DeadRows>(*part.dead) : std::make_shared<DeadRows>();
@@ -92,15 +117,16 @@ class BlockSet {
     for (const Part& part : blocks_) {
       if (part.rows == 0) continue;
       const Block& block = *part.block;
-      blocks.push_back({block.id,
-                        block.rows,
-                        block.norms,
-                        block.handles,
-                        part.dead ? part.dead->data() : nullptr,
-                        block.capacity,
-                        part.rows,
-                        part.dead_count,
-                        {{block.bytes.codes, block.bytes.pages}, {block.nibbles.codes, block.nibbles.pages}, {}}});
+      blocks.push_back(
+          {block.id,
+           block.rows,
+           block.norms,
+           block.handles,
+           part.dead ? part.dead->data() : nullptr,
+           block.capacity,
+           part.rows,
+           part.dead_count,
+           {{block.bytes.codes, block.bytes.pages}, {block.nibbles.codes, block.nibbles.pages}, {}}});
     }
     return blocks;
   }
@@ -121,8 +147,8 @@ class BlockSet {
 
 // A request with memory for its results, which `Results` then takes.
 struct Request : pointsman_request {
-  Request(const std::vector<pointsman_block>& searched, uint32_t width, const Queries& asked, uint32_t results,
-          const std::vector<uint64_t>* bits = nullptr)
+  Request(const std::vector<pointsman_block>& searched, uint32_t width, const Queries& asked,
+          uint32_t results, const std::vector<uint64_t>* bits = nullptr)
       : pointsman_request{} {
     blocks = searched.data();
     block_count = searched.size();

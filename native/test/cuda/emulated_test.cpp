@@ -79,7 +79,8 @@ TEST_CASE("emulated: whichever call fails, the answer is right or an error, and 
   const Results wanted = on_cpu(blocks, dimensions, queries, k, &filter);
   // With rows on the device and on the host; buffers that overflow.
   for (const size_t memory : {size_t{0}, size_t{1} << 20}) {
-    for (const cudaError_t error : {cudaErrorMemoryAllocation, cudaErrorLaunchOutOfResources, cudaErrorIllegalAddress}) {
+    for (const cudaError_t error :
+         {cudaErrorMemoryAllocation, cudaErrorLaunchOutOfResources, cudaErrorIllegalAddress}) {
       uint64_t calls = 0;  // of a run in which none fails
       {
         emulation::reset();
@@ -106,8 +107,8 @@ TEST_CASE("emulated: whichever call fails, the answer is right or an error, and 
             run();
           });
           CHECK((why == "none" || contains(why, "OUT_OF_MEMORY") || contains(why, "BACKEND_UNAVAILABLE")));
-          if (error == cudaErrorIllegalAddress && why != "none") {
-            if (engine) CHECK(contains(refusal(run), "the device has failed"));
+          if (error == cudaErrorIllegalAddress) {  // lasting; it may have come where no answer depended on it
+            if (engine) CHECK(contains(refusal(run), "BACKEND_UNAVAILABLE"));
           } else {
             emulation::fail_at(0, cudaSuccess);
             if (!engine) engine = std::make_unique<cuda::Engine>(limits);
@@ -129,7 +130,7 @@ TEST_CASE("emulated: the device's own memory runs out, blocks give way, then it 
   BlockSet first(dimensions), second(dimensions), large(dimensions);
   first.add(make_rows(Kind::kRandom, 6000, dimensions, 1), 8192);
   second.add(make_rows(Kind::kRandom, 6000, dimensions, 2), 8192);
-  large.add(make_rows(Kind::kRandom, 16384, dimensions, 3));
+  large.add(make_rows(Kind::kRandom, 65536, dimensions, 3));
   const Queries queries(make_rows(Kind::kRandom, 2, dimensions, 4), dimensions);
   const auto run = [&](const BlockSet& set) {
     const auto blocks = set.view();

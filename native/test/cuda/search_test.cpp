@@ -1,14 +1,14 @@
-// The CUDA backend against the CPU's: the same ids and the same bits, whatever the rows, the batch and the memory.
-// Runs on a device, and on the emulation of one.
+// The CUDA backend against the CPU's: the same ids and the same bits, whatever the rows, the batch and the
+// memory. Runs on a device, and on the emulation of one.
 #include <doctest/doctest.h>
 
 #include <thread>
 
+#include "../support.hpp"
 #include "block_set.hpp"
 #include "cuda/engine.hpp"
 #include "cuda/kernels.hpp"
 #include "cuda/self_check.hpp"
-#include "../support.hpp"
 
 using namespace pointsman;
 using namespace pointsman::test;
@@ -57,16 +57,26 @@ struct Case {
 };
 
 const Case kCases[] = {
-    {Kind::kRandom, 1, 1, 1, 1, 256},          {Kind::kRandom, 9, 3, 10, 5, 256},
-    {Kind::kRandom, 1023, 31, 10, 17, 1024},   {Kind::kRandom, 1024, 32, 100, 9, 1024},
-    {Kind::kRandom, 1025, 33, 1, 2, 2048},     {Kind::kRandom, 9000, 128, 10, 3, 4096},
-    {Kind::kRandom, 5000, 100, 300, 70, 2048}, {Kind::kRandom, 4500, 16, 4096, 3, 4096},
-    {Kind::kRandom, 2100, 768, 10, 33, 4096},  {Kind::kRandom, 1100, 1536, 7, 4, 2048},
-    {Kind::kRandom, 1100, 4096, 5, 20, 2048},  {Kind::kClustered, 6000, 65, 10, 20, 16384},
-    {Kind::kClustered, 3000, 1, 1000, 2, 4096},  {Kind::kTies, 6000, 31, 100, 12, 2048},
-    {Kind::kTies, 3000, 8, 1000, 2, 4096},     {Kind::kZeros, 4000, 30, 1000, 5, 4096},
-    {Kind::kTiny, 2100, 128, 10, 20, 4096},    {Kind::kTiny, 1300, 1, 200, 3, 2048},
-    {Kind::kHuge, 2100, 128, 10, 20, 4096},    {Kind::kMixedNorms, 5000, 96, 10, 40, 4096},
+    {Kind::kRandom, 1, 1, 1, 1, 256},
+    {Kind::kRandom, 9, 3, 10, 5, 256},
+    {Kind::kRandom, 1023, 31, 10, 17, 1024},
+    {Kind::kRandom, 1024, 32, 100, 9, 1024},
+    {Kind::kRandom, 1025, 33, 1, 2, 2048},
+    {Kind::kRandom, 9000, 128, 10, 3, 4096},
+    {Kind::kRandom, 5000, 100, 300, 70, 2048},
+    {Kind::kRandom, 4500, 16, 4096, 3, 4096},
+    {Kind::kRandom, 2100, 768, 10, 33, 4096},
+    {Kind::kRandom, 1100, 1536, 7, 4, 2048},
+    {Kind::kRandom, 1100, 4096, 5, 20, 2048},
+    {Kind::kClustered, 6000, 65, 10, 20, 16384},
+    {Kind::kClustered, 3000, 1, 1000, 2, 4096},
+    {Kind::kTies, 6000, 31, 100, 12, 2048},
+    {Kind::kTies, 3000, 8, 1000, 2, 4096},
+    {Kind::kZeros, 4000, 30, 1000, 5, 4096},
+    {Kind::kTiny, 2100, 128, 10, 20, 4096},
+    {Kind::kTiny, 1300, 1, 200, 3, 2048},
+    {Kind::kHuge, 2100, 128, 10, 20, 4096},
+    {Kind::kMixedNorms, 5000, 96, 10, 40, 4096},
     {Kind::kMixedNorms, 3000, 200, 100, 1, 1024},
 };
 
@@ -83,7 +93,8 @@ TEST_CASE("cuda: the CPU's ids and bits") {
     BlockSet set(c.dimensions);
     set.add(make_rows(c.kind, c.rows, c.dimensions, 7 + c.dimensions), c.capacity);
     const Kind kind = c.kind == Kind::kTiny || c.kind == Kind::kHuge ? Kind::kRandom : c.kind;
-    const auto queries = with_zero_query(make_rows(kind, c.queries, c.dimensions, 99 + c.dimensions), c.dimensions);
+    const auto queries =
+        with_zero_query(make_rows(kind, c.queries, c.dimensions, 99 + c.dimensions), c.dimensions);
     CHECK(search(engine, set, queries, c.k) == "");
   }
 }
@@ -102,7 +113,8 @@ TEST_CASE("cuda: a score is the definition's") {
   cuda::Engine engine;
   engine.search(request);
   for (uint32_t q = 0; q < 4; ++q) {
-    const auto expected = oracle(data, rows, dimensions, &vectors[q * dimensions], 50, [](uint32_t) { return true; });
+    const auto expected =
+        oracle(data, rows, dimensions, &vectors[q * dimensions], 50, [](uint32_t) { return true; });
     for (uint32_t i = 0; i < 50; ++i) {
       CHECK(request.found.handles[q * 50 + i] == expected[i].handle);
       CHECK(request.found.scores[q * 50 + i] == expected[i].score);
@@ -156,7 +168,8 @@ TEST_CASE("cuda: lower handles win wherever they lie") {
   set.handles_from(0);
   set.add({rows.begin(), rows.begin() + 1500 * dimensions}, 2048);
   cuda::Engine engine;
-  CHECK(search(engine, set, with_zero_query(make_rows(Kind::kTies, 6, dimensions, 17), dimensions), 20) == "");
+  CHECK(search(engine, set, with_zero_query(make_rows(Kind::kTies, 6, dimensions, 17), dimensions), 20) ==
+        "");
 }
 
 TEST_CASE("cuda: buffers that overflow lose nothing") {
@@ -164,7 +177,8 @@ TEST_CASE("cuda: buffers that overflow lose nothing") {
   // Each row is better than all before it: no sample gives a threshold that excludes many.
   std::vector<float> rows(size_t{12288} * dimensions);
   for (uint32_t r = 0; r < 12288; ++r) {
-    for (uint32_t i = 0; i < dimensions; ++i) rows[r * dimensions + i] = static_cast<float>(r + 1) * (i % 3 == 0 ? 1 : -0.5f);
+    for (uint32_t i = 0; i < dimensions; ++i)
+      rows[r * dimensions + i] = static_cast<float>(r + 1) * (i % 3 == 0 ? 1 : -0.5f);
   }
   BlockSet set(dimensions);
   set.add(rows, 4096);
@@ -298,7 +312,8 @@ TEST_CASE("cuda: searches run at once") {
   for (uint64_t t = 0; t < 5; ++t) {
     threads.emplace_back([&, t] {
       for (uint64_t i = 0; i < 3; ++i) {
-        const auto queries = make_rows(Kind::kRandom, 1 + static_cast<uint32_t>(t) * 3, dimensions, 63 + t + i);
+        const auto queries =
+            make_rows(Kind::kRandom, 1 + static_cast<uint32_t>(t) * 3, dimensions, 63 + t + i);
         if (search(engine, t % 2 == 0 ? first : second, queries, 10) != "") ++wrong;
       }
     });
@@ -318,7 +333,9 @@ TEST_CASE("cuda: a search can be cancelled") {
     Request request(blocks, dimensions, queries, 5);
     int left = after;
     request.context = &left;
-    request.cancelled = [](const void* context) -> int { return (*static_cast<int*>(const_cast<void*>(context)))-- <= 0; };
+    request.cancelled = [](const void* context) -> int {
+      return (*static_cast<int*>(const_cast<void*>(context)))-- <= 0;
+    };
     Code code = Code::INTERNAL;
     try {
       engine.search(request);

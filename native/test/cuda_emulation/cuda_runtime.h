@@ -16,7 +16,8 @@
 
 template <typename Kernel>
 cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int bytes) {
-  return static_cast<size_t>(bytes) <= emulation::machine().shared_memory ? cudaSuccess : cudaErrorInvalidValue;
+  return static_cast<size_t>(bytes) <= emulation::machine().shared_memory ? cudaSuccess
+                                                                          : cudaErrorInvalidValue;
 }
 
 template <typename... Parameters, typename... Arguments>
@@ -96,8 +97,8 @@ inline int dot4(uint32_t unsigned_bytes, uint32_t signed_bytes, int sum) {
 // The fragments of mma.m16n8k32 (PTX ISA), lane by lane: byte k of row r of the first operand is in lane
 // 4·(r mod 8) + (k mod 16)/4, register 2·(k/16) + r/8; byte k of column n of the second in lane
 // 4·n + (k mod 16)/4, register k/16; sum i of lane 4g + t is of row g + 8·(i/2) and column 2t + i mod 2.
-inline void multiply_add_tile(int (&sums)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t low,
-                              uint32_t high) {
+inline void multiply_add_tile(int (&sums)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
+                              uint32_t low, uint32_t high) {
   const uint32_t own[6] = {a0, a1, a2, a3, low, high};
   const auto& all = emulation::exchange(emulation::Collective::kMultiply, own, sizeof own);
   const auto word = [&](uint32_t lane, uint32_t which) {
@@ -110,7 +111,8 @@ inline void multiply_add_tile(int (&sums)[4], uint32_t a0, uint32_t a1, uint32_t
     const uint32_t row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
     for (uint32_t k = 0; k < 32; k += 4) {
       const uint32_t part = k % 16 / 4;
-      sums[i] = dot4(word(row % 8 * 4 + part, k / 16 * 2 + row / 8), word(column * 4 + part, 4 + k / 16), sums[i]);
+      sums[i] =
+          dot4(word(row % 8 * 4 + part, k / 16 * 2 + row / 8), word(column * 4 + part, 4 + k / 16), sums[i]);
     }
     if (emulation::machine().fault == emulation::Fault::kMultiply && row == 9) sums[i] -= 10000;
   }

@@ -64,8 +64,12 @@ const std::function<void()>* kernel = nullptr;
 const void* main_stack = nullptr;
 size_t main_size = 0;
 void* main_fake = nullptr;
-void leaving(void** fake, const void* bottom, size_t size) { __sanitizer_start_switch_fiber(fake, bottom, size); }
-void arrived_in_fiber(Fiber* fiber) { __sanitizer_finish_switch_fiber(fiber->fake_stack, &main_stack, &main_size); }
+void leaving(void** fake, const void* bottom, size_t size) {
+  __sanitizer_start_switch_fiber(fake, bottom, size);
+}
+void arrived_in_fiber(Fiber* fiber) {
+  __sanitizer_finish_switch_fiber(fiber->fake_stack, &main_stack, &main_size);
+}
 void arrived_in_main() { __sanitizer_finish_switch_fiber(main_fake, nullptr, nullptr); }
 void leave_main(Fiber* fiber) { leaving(&main_fake, fiber->stack.get(), kStack); }
 void leave_fiber(Fiber* fiber) { leaving(&fiber->fake_stack, main_stack, main_size); }
@@ -206,8 +210,9 @@ void run_kernel(dim3 grid, dim3 block_size, size_t shared, const std::function<v
       const size_t which = draw(static_cast<uint32_t>(window.size()));
       const uint64_t number = window[which];
       window.erase(window.begin() + static_cast<ptrdiff_t>(which));
-      open.push_back(open_block(dim3(static_cast<unsigned>(number % grid.x), static_cast<unsigned>(number / grid.x), 0),
-                                block_size.x, shared));
+      open.push_back(
+          open_block(dim3(static_cast<unsigned>(number % grid.x), static_cast<unsigned>(number / grid.x), 0),
+                     block_size.x, shared));
     }
     if (open.empty()) break;
     if (ready.empty()) wrong("all threads wait for others");

@@ -87,7 +87,8 @@ uint64_t calls() { return call_count; }
 Machine& machine() { return the_machine; }
 size_t allocated() { return memory_used; }
 
-cudaError_t queue_kernel(cudaStream_t stream, dim3 grid, dim3 block, size_t shared, std::function<void()> body) {
+cudaError_t queue_kernel(cudaStream_t stream, dim3 grid, dim3 block, size_t shared,
+                         std::function<void()> body) {
   const Lock lock(mutex);
   if (const cudaError_t error = enter()) return error;
   if (grid.x == 0 || grid.y == 0 || grid.y > 65535 || block.x == 0 || block.x > 1024 ||
@@ -178,7 +179,8 @@ cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) {
 cudaError_t cudaMallocFromPoolAsync(void** data, size_t bytes, cudaMemPool_t, cudaStream_t) {
   const Lock lock(emulation::mutex);
   if (const cudaError_t error = enter()) return error;
-  if (bytes > emulation::the_machine.memory - emulation::memory_used) return answer(cudaErrorMemoryAllocation);
+  if (bytes > emulation::the_machine.memory - emulation::memory_used)
+    return answer(cudaErrorMemoryAllocation);
   *data = std::malloc(bytes);
   emulation::poison(*data, bytes);
   emulation::memory[*data] = bytes;
