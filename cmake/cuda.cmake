@@ -4,6 +4,9 @@
 # The test and the benchmark of the backend, for a device or an emulated one: pointsman_cuda_test and _bench, with a
 # suffix, in `folder`, from the objects of a target.
 function(pointsman_cuda_programs suffix folder objects)
+  if(NOT EXISTS ${CMAKE_SOURCE_DIR}/native/test/cuda)  # not in the npm package
+    return()
+  endif()
   find_path(POINTSMAN_DOCTEST doctest/doctest.h)
   if(POINTSMAN_DOCTEST)
     file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/native/test/cuda/*_test.cpp)
@@ -66,6 +69,9 @@ target_link_options(pointsman_cuda PRIVATE -Wl,--exclude-libs,ALL)
 # Without Node: test and benchmark beside a plugin of their own.
 set(folder ${CMAKE_BINARY_DIR}/cuda)
 pointsman_cuda_programs("" ${folder} pointsman_cuda_objects)
+if(NOT TARGET pointsman_cuda_bench)
+  return()
+endif()
 add_custom_target(pointsman_cuda_box DEPENDS pointsman_cuda pointsman_cuda_bench
   COMMAND ${CMAKE_COMMAND} -E create_symlink $<TARGET_FILE:pointsman_cuda> ${folder}/$<TARGET_FILE_NAME:pointsman_cuda>)
 if(TARGET pointsman_cuda_test)
