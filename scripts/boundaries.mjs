@@ -60,13 +60,13 @@ const CPP = {
   text: ['include'],
   cpu: ['include'],
   cuda: ['include'],
-  bench: ['include'],
+  bench: ['include', 'core', 'cuda', 'test'],
   addon: ['include', 'core', 'train', 'text'],
   test: ['include', 'core', 'train', 'text', 'cpu', 'cuda'],
 };
 const RESERVED = [
   { headers: /^(napi|node_api|js_native_api|node|v8|uv)\.h$/, where: (part) => part === 'addon', place: 'addon/' },
-  { headers: /^(cuda|cublas|cub\/|cooperative_groups|thrust\/|nvml|mma\.h)/, where: (part) => part === 'cuda', place: 'cuda/' },
+  { headers: /^(cuda(?!\/)|cublas|cub\/|cooperative_groups|thrust\/|nvml|mma\.h)/, where: (part) => part === 'cuda', place: 'cuda/' },
   {
     headers: /^([a-z]mmintrin|immintrin|x86intrin|arm_[a-z]+)\.h$/,
     where: (part, file) => part === 'bench' || (part === 'cpu' && basename(file).startsWith('kernels_')),

@@ -70,7 +70,7 @@ function build() {
   const { status } = spawnSync(process.execPath, [prebuildify, ...args], {
     cwd: stage,
     stdio: 'inherit',
-    env: { ...process.env, npm_config_nodedir: join(stage, 'headers') },
+    env: { ...process.env, npm_config_nodedir: join(stage, 'headers'), POINTSMAN_CUDA: 'OFF' }, // a package of its own
   });
   if (status !== 0) fail(`prebuildify ended with ${status}`);
   rmSync(stage, { recursive: true });

@@ -1,4 +1,4 @@
-/** What every instruction set and backend must do alike; run once for each (POINTSMAN_ISA). */
+/** What every instruction set and backend must do alike; run once for each (POINTSMAN_ISA, POINTSMAN_TEST_BACKEND). */
 import { afterAll, describe, expect, it } from 'vitest';
 import { ExpertIndex } from '../src/engine/index.js';
 import { Random } from '../src/random.js';
@@ -136,11 +136,13 @@ describe(`exact search (${process.env.POINTSMAN_ISA ?? 'default instruction set'
     }
   });
 
-  it('runs on the instruction set that was asked for', () => {
+  it('runs on the instruction set and the backend that were asked for', () => {
     const index = new ExpertIndex({ dimensions: 1 });
     open.push(index);
     const asked = process.env.POINTSMAN_ISA;
     if (asked) expect(index.stats()).toMatchObject({ isa: asked, isaReason: 'forced by POINTSMAN_ISA' });
     else expect(index.stats().isa).not.toBe('');
+    const backend = process.env.POINTSMAN_TEST_BACKEND;
+    if (backend) expect(index.stats()).toMatchObject({ backend });
   });
 });

@@ -3,7 +3,7 @@
 #include <dlfcn.h>
 #include <unistd.h>
 
-#include <mutex>
+#include <atomic>
 
 #include "pointsman/error.hpp"
 
@@ -20,6 +20,8 @@ std::string own_folder() {
   const size_t slash = path.rfind('/');
   return slash == std::string::npos ? "." : path.substr(0, slash);
 }
+
+std::atomic<const std::vector<BackendState>*> looked_for{nullptr};
 
 // A plugin exports `pointsman_backend_table`, a pointsman_backend. It is never unloaded.
 BackendState load_plugin(const std::string& name) {
@@ -58,34 +60,37 @@ BackendState load_plugin(const std::string& name) {
 const pointsman_backend& cpu_backend() { return pointsman_cpu_backend; }
 
 const std::vector<BackendState>& backends() {
-  static const auto* found = new std::vector<BackendState>{
-      {&pointsman_cpu_backend, "cpu", "always there"},
-      load_plugin("cuda"),
-  };
+  static const auto* found = [] {
+    auto* all = new std::vector<BackendState>{
+        {&pointsman_cpu_backend, "cpu", "always there"},
+        load_plugin("cuda"),
+    };
+    looked_for.store(all);
+    return all;
+  }();
   return *found;
 }
 
 BackendState choose_backend(const std::string& wanted, uint32_t dimensions) {
-  BackendState cpu = backends()[0];
-  if (wanted == "cpu") {
-    cpu.reason = "asked for";
-    return cpu;
-  }
-  const BackendState& gpu = backends()[1];
+  BackendState cpu{&pointsman_cpu_backend, "cpu", "asked for"};
+  if (wanted == "cpu") return cpu;  // without a look at the others: a driver takes its time
+  BackendState gpu = backends()[1];
+  gpu.insist = wanted == "cuda";
   std::string why_not = gpu.reason;
   if (gpu.table != nullptr && dimensions > gpu.table->max_dimensions) {
     why_not = "it takes at most " + std::to_string(gpu.table->max_dimensions) + " dimensions";
   } else if (gpu.table != nullptr) {
     return gpu;
   }
-  if (wanted == "cuda")
-    throw Error(Code::BACKEND_UNAVAILABLE, "the CUDA backend cannot run here: " + why_not);
+  if (gpu.insist) throw Error(Code::BACKEND_UNAVAILABLE, "the CUDA backend cannot run here: " + why_not);
   cpu.reason = "cuda is not available: " + why_not;
   return cpu;
 }
 
 void forget_block(uint64_t block_id) noexcept {
-  for (const BackendState& state : backends()) {
+  const auto* all = looked_for.load();
+  if (all == nullptr) return;
+  for (const BackendState& state : *all) {
     if (state.table != nullptr && state.table->forget != nullptr) state.table->forget(block_id);
   }
 }

@@ -12,10 +12,11 @@ namespace pointsman {
 struct BackendState {
   const pointsman_backend* table = nullptr;  // null: not available
   std::string name;
-  std::string reason;  // why it is, or is not, available
+  std::string reason;   // why it is, or is not, available
+  bool insist = false;  // what it fails to answer is an error, not the CPU's to answer
 };
 
-// Each backend that was looked for; looked for once, at the first call.
+// Each backend; plugins are looked for once, at the first call.
 const std::vector<BackendState>& backends();
 
 // The backend for `wanted` ("auto", "cpu", "cuda") and why it was taken. Throws BACKEND_UNAVAILABLE.

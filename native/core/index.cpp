@@ -1,8 +1,10 @@
 // Index: construction and everything that only reads.
 #include "pointsman/index.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 
 #include "core/filter_rows.hpp"
@@ -162,6 +164,33 @@ SearchResult Index::search(std::span<const float> queries, uint32_t k, const Fil
   state_->queries.fetch_add(count, std::memory_order_relaxed);
   if (count == 0 || blocks.empty()) return result;
 
+  pointsman_request request{};
+  request.blocks = blocks.data();
+  request.block_count = blocks.size();
+  request.dimensions = dimensions_;
+  request.stride = stride_;
+  request.queries = padded.as<float>();
+  request.query_norms = norms.data();
+  request.query_count = static_cast<uint32_t>(count);
+  // Little work is not worth waking other threads for.
+  const bool little = version->live * dimensions_ * count < kLittleWork;
+  request.threads = threads != 0 ? threads : little ? 1 : threads_;
+  request.codings = uint32_t{1} << POINTSMAN_BYTES;
+  request.k = k;
+  request.filter = filter ? filter->bits.data() : nullptr;
+  request.filter_handles = filter ? filter->handles : 0;
+  request.cancelled = [](const void* context) -> int {
+    return static_cast<const Cancel*>(context)->requested();
+  };
+  request.context = &cancel;
+  request.parallel = [](size_t bodies, uint32_t at_once, void (*body)(void*, size_t), void* state) {
+    ThreadPool::shared().parallel_for(bodies, at_once, [&](size_t i, unsigned) { body(state, i); });
+  };
+  request.scores = result.scores.data();
+  request.handles = result.handles.data();
+  request.counts = result.counts.data();
+  if (state_->backend.table != &cpu_backend() && answered_by_plugin(request)) return result;
+
   const unsigned own = threads == 0 ? threads_ : threads;
   std::vector<FilterRows::LeftOut> left_out;
   if (filter != nullptr) left_out = filter->rows->apply(*filter, blocks, own);
@@ -178,42 +207,42 @@ SearchResult Index::search(std::span<const float> queries, uint32_t k, const Fil
         });
   }
 
-  pointsman_request request{};
   request.query_prefixes = prefixes.empty() ? nullptr : prefixes.data();
-  request.blocks = blocks.data();
-  request.block_count = blocks.size();
-  request.dimensions = dimensions_;
-  request.stride = stride_;
-  request.queries = padded.as<float>();
-  request.query_norms = norms.data();
-  request.query_count = static_cast<uint32_t>(count);
-  // Little work is not worth waking other threads for.
-  const bool little = version->live * dimensions_ * count < kLittleWork;
-  request.threads = threads != 0 ? threads : little ? 1 : threads_;
   const Tuning::Choice choice =
       state_->tuning.choose(request.query_count, k, filter != nullptr, request.threads, !prefixes.empty());
   request.codings = choice.codings;
-  request.k = k;
-  request.filter = filter ? filter->bits.data() : nullptr;
-  request.filter_handles = filter ? filter->handles : 0;
-  request.cancelled = [](const void* context) -> int {
-    return static_cast<const Cancel*>(context)->requested();
-  };
-  request.context = &cancel;
-  request.scores = result.scores.data();
-  request.handles = result.handles.data();
-  request.counts = result.counts.data();
-
-  const pointsman_backend& backend =
-      k <= state_->backend.table->max_k ? *state_->backend.table : cpu_backend();
-  char message[512] = "";
   const auto start = std::chrono::steady_clock::now();
-  if (const int status = backend.search(&request, message, sizeof message)) {
+  char message[512] = "";
+  if (const int status = cpu_backend().search(&request, message, sizeof message)) {
     throw Error(static_cast<Code>(status - 1), message);
   }
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
   state_->tuning.report(choice, took.count() / request.query_count);
   return result;
+}
+
+// Asks the plugin. False where it cannot answer and the CPU may: why, is kept for `stats`.
+bool Index::answered_by_plugin(const pointsman_request& request) const {
+  const BackendState& backend = state_->backend;
+  char message[512] = "";
+  int status = static_cast<int>(Code::BACKEND_UNAVAILABLE) + 1;
+  if (request.k > backend.table->max_k) {
+    std::snprintf(message, sizeof message, "it gives at most %u results", backend.table->max_k);
+  } else {
+    status = backend.table->search(&request, message, sizeof message);
+  }
+  const auto code = static_cast<Code>(status - 1);
+  if (status == 0 || code == Code::ABORTED || backend.insist) {
+    state_->fell_back("");
+    if (status == 0) return true;
+    throw Error(code, code == Code::ABORTED ? message : "the " + backend.name + " backend: " + message);
+  }
+  state_->fell_back(message);
+  // What it may have written is not to be seen.
+  std::fill_n(request.scores, size_t{request.query_count} * request.k, -INFINITY);
+  std::fill_n(request.handles, size_t{request.query_count} * request.k, 0u);
+  std::fill_n(request.counts, request.query_count, 0u);
+  return false;
 }
 
 bool Index::hardly_takes_time(std::span<const float> queries, bool filtered) const {
@@ -242,6 +271,13 @@ IndexStats Index::stats() const {
   stats.queries = state_->queries.load(std::memory_order_relaxed);
   stats.backend = state_->backend.name;
   stats.backend_reason = state_->backend.reason;
+  {
+    std::lock_guard lock(state_->fallback_mutex);
+    if (!state_->fallback.empty()) {
+      stats.backend_reason = stats.backend + " could not answer the last search: " + state_->fallback;
+      stats.backend = "cpu";
+    }
+  }
   stats.isa = active_kernels().isa;
   stats.isa_reason = active_kernels_reason();
   stats.threads = threads_;

@@ -21,6 +21,14 @@ struct Index::State {
   mutable std::atomic<uint64_t> searches{0};
   mutable std::atomic<uint64_t> queries{0};
 
+  // Why the CPU answered the last search in the backend's place; empty: it did not.
+  mutable std::mutex fallback_mutex;
+  mutable std::string fallback;
+  void fell_back(const std::string& why) const {
+    std::lock_guard lock(fallback_mutex);
+    fallback = why;
+  }
+
   std::shared_ptr<const Version> current() const {
     std::lock_guard lock(version_mutex);
     return version;

@@ -82,7 +82,9 @@ std::vector<pointsman_block> Version::view() const {
                       block.handles,
                       extent.dead ? extent.dead->data() : nullptr,
                       nullptr,
+                      block.capacity,
                       extent.rows,
+                      extent.dead_count,
                       {{block.bytes.codes, block.bytes.pages},
                        {block.nibbles.codes, block.nibbles.pages},
                        {prefix.codes, prefix.pages}}});

@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define POINTSMAN_BACKEND_ABI 1
+#define POINTSMAN_BACKEND_ABI 2
 
 #ifdef __cplusplus
 extern "C" {
@@ -37,9 +37,11 @@ typedef struct {
   const float* rows;         // count × stride, zero-padded, 64-byte aligned
   const float* norms;        // ‖row‖ rounded up
   const uint32_t* handles;   // of each row
-  const uint64_t* dead;      // bit i: row i is no longer there; null: none
-  const uint64_t* left_out;  // bit i: row i is not in the filter; null: there is none
-  uint32_t count;            // rows visible in this version; never shrinks for one id
+  const uint64_t* dead;      // `capacity` bits, bit i: row i is no longer there; null: none
+  const uint64_t* left_out;  // bit i: row i is not in the filter; null: there is none, or a plugin is asked
+  uint32_t capacity;         // rows that the block can come to hold, always the same for one id
+  uint32_t count;            // rows visible in this version; a later version shows no fewer
+  uint32_t dead_count;       // bits of `dead`; a later version has these and more: the number tells sets apart
   pointsman_codes codings[POINTSMAN_CODINGS];
 } pointsman_block;
 
@@ -53,15 +55,17 @@ typedef struct {
   const double*
       query_prefixes;  // query_count × kPrefixComponents (codes.hpp); null when no block has a prefix
   uint32_t query_count;
-  uint32_t codings;  // bit c: pages may be scanned in coding c; bytes always may
+  uint32_t codings;  // bit c: pages may be scanned in coding c; bytes always may, to a plugin they alone
   uint32_t k;        // 1–4096
-  // The filter by handle; the blocks' `left_out` say the same by row. Bit h: the expert with handle h is
+  // The filter by handle; to the CPU, the blocks' `left_out` say the same by row. Bit h: the expert with handle h is
   // eligible; null: all are.
   const uint64_t* filter;
   uint32_t filter_handles;  // bits in `filter`; higher handles are not eligible
   uint32_t threads;         // at most so many of the pool's
   int (*cancelled)(const void* context);
   const void* context;
+  // Calls body(state, i) for each i < count on `threads` threads of the one pool; `body` must not throw.
+  void (*parallel)(size_t count, uint32_t threads, void (*body)(void* state, size_t i), void* state);
   // Filled: query_count × k, row-major, best first; past counts[i]: score −∞, handle 0.
   float* scores;
   uint32_t* handles;

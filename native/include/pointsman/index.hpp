@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "pointsman/backend.hpp"
 #include "pointsman/task.hpp"
 
 namespace pointsman {
@@ -102,6 +103,7 @@ class Index {
  private:
   struct State;
   void compact() noexcept;
+  bool answered_by_plugin(const pointsman_request& request) const;
   const uint64_t id_;  // never reused
   const uint32_t dimensions_;
   const uint32_t stride_;
