@@ -23,8 +23,10 @@ export function pack(conversations: readonly Conversation[]): PackedArguments {
   for (const [c, conversation] of conversations.entries()) {
     checkConversation(conversation, c);
     for (const [m, { role, content }] of conversation.entries()) {
-      texts.push(content.normalize('NFKC').toLowerCase());
-      capitals.push(capitalsOf(content));
+      // ASCII is in NFKC, and its capitals are lowered and counted natively.
+      const ascii = Buffer.byteLength(content) === content.length;
+      texts.push(ascii ? content : content.normalize('NFKC').toLowerCase());
+      capitals.push(ascii ? 0 : capitalsOf(content));
       weights.push((role === 'user' ? USER_WEIGHT : OTHER_WEIGHT) * RECENCY ** (conversation.length - 1 - m));
     }
     conversationEnds[c] = texts.length;
