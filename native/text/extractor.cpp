@@ -50,22 +50,41 @@ void Extractor::extract(const Conversations& in, size_t first, size_t last, std:
   if (unfinished_) {
     std::fill(counts_.begin(), counts_.end(), 0.0f);
     std::fill(present_.begin(), present_.end(), 0);
+    waiting_ = 0;
   }
   unfinished_ = true;
   shape_ = {};
   shape_.messages = last - first;
   for (size_t m = first; m < last; ++m) {
     const uint32_t begin = m == 0 ? 0 : in.message_ends[m - 1];
-    read({reinterpret_cast<const char*>(in.bytes.data()) + begin, in.message_ends[m] - begin}, in.weights[m]);
+    weight_ = in.weights[m];
+    read({reinterpret_cast<const char*>(in.bytes.data()) + begin, in.message_ends[m] - begin});
+    count();
     shape_.capitals += in.capitals[m];
   }
+  weight_ = 1;
   add_shape();
+  count();
   write(idf, out);
   unfinished_ = false;
 }
 
+void Extractor::count() {
+  // Copies, which the stores below cannot change under the compiler's eyes.
+  const size_t waiting = waiting_;
+  const float weight = weight_;
+  float* const counts = counts_.data();
+  uint64_t* const present = present_.data();
+  for (size_t i = 0; i < waiting; ++i) {
+    const uint32_t column = columns_[i];
+    counts[column] += weight;
+    present[column / 64] |= uint64_t{1} << column % 64;
+  }
+  waiting_ = 0;
+}
+
 // Copies the message to text_, word by word in both senses: runs of letters, and what stands between spaces.
-void Extractor::read(std::string_view message, float weight) {
+void Extractor::read(std::string_view message) {
   const auto* p = reinterpret_cast<const unsigned char*>(message.data());
   const size_t n = message.size();
   char* to = text_.get();
@@ -76,12 +95,12 @@ void Extractor::read(std::string_view message, float weight) {
   previous_ = 0;
   size_t characters = 0;
   const auto end_letters = [&] {
-    if (letters != nullptr) add_word(letters, static_cast<size_t>(to - letters), weight);
+    if (letters != nullptr) add_word(letters, static_cast<size_t>(to - letters));
     letters = nullptr;
   };
   const auto end_spaced = [&] {
     *to = ' ';
-    if (to != spaced) add_char_grams(spaced - 1, to + 1, ascii, weight);
+    if (to != spaced) add_char_grams(spaced - 1, to + 1, ascii);
     spaced = ++to;
     ascii = true;
   };
@@ -125,7 +144,7 @@ void Extractor::read(std::string_view message, float weight) {
       shape_.last = code;
       const char* begin = to;
       for (size_t j = 0; j < length; ++j) *to++ = static_cast<char>(p[i + j]);
-      add_word(begin, length, weight);
+      add_word(begin, length);
     }
     i += length;
   }
@@ -134,19 +153,19 @@ void Extractor::read(std::string_view message, float weight) {
   shape_.characters += characters;
 }
 
-void Extractor::add_word(const char* begin, size_t bytes, float weight) {
+void Extractor::add_word(const char* begin, size_t bytes) {
   const uint64_t word = bytes < 8 ? hash64_of_word(word_at(begin, bytes), bytes) : hash64(begin, bytes);
-  add(static_cast<uint32_t>(word % kWords), weight);
-  if (previous_ != 0) add(static_cast<uint32_t>(mix64(previous_ * kBigram + word) % kWords), weight);
+  add(static_cast<uint32_t>(word % kWords));
+  if (previous_ != 0) add(static_cast<uint32_t>(mix64(previous_ * kBigram + word) % kWords));
   if (shape_.first_word == 0) shape_.first_word = word;
   previous_ = word;
 }
 
 // The grams of " word ", padded so that beginnings and ends differ from the middle.
-void Extractor::add_char_grams(const char* begin, const char* end, bool ascii, float weight) {
+void Extractor::add_char_grams(const char* begin, const char* end, bool ascii) {
   if (ascii) {
     const auto add_gram = [&](const char* from, size_t length) {
-      add(char_column(hash64_of_word(word_at(from, length), length, kCharSeed)), weight);
+      add(char_column(hash64_of_word(word_at(from, length), length, kCharSeed)));
     };
     const char* from = begin;
     for (; from + 5 <= end; ++from) {
@@ -170,7 +189,7 @@ void Extractor::add_char_grams(const char* begin, const char* end, bool ascii, f
   for (size_t length = 3; length <= 5; ++length) {
     for (size_t i = 0; i + length < starts_.size(); ++i) {
       const auto bytes = static_cast<size_t>(starts_[i + length] - starts_[i]);
-      add(char_column(hash64(starts_[i], bytes, kCharSeed)), weight);
+      add(char_column(hash64(starts_[i], bytes, kCharSeed)));
     }
   }
 }
@@ -178,7 +197,7 @@ void Extractor::add_char_grams(const char* begin, const char* end, bool ascii, f
 void Extractor::add_shape() {
   const auto add_one = [&](uint64_t which, uint64_t bucket) {
     const uint64_t key = mix64(which * 0x10001 + kShapeSeed) ^ bucket;
-    add(kWords + kChars + static_cast<uint32_t>(mix64(key) % kShapes), 1.0f);
+    add(kWords + kChars + static_cast<uint32_t>(mix64(key) % kShapes));
   };
   const auto size = [](size_t n, double per_doubling) {
     return static_cast<uint64_t>(per_doubling * std::log2(static_cast<double>(n) + 1));

@@ -32,16 +32,24 @@ class Extractor {
     char32_t last = 0;
   };
 
-  void add(uint32_t column, float weight) {
-    counts_[column] += weight;
-    present_[column / 64] |= uint64_t{1} << column % 64;
+  void add(uint32_t column) {
+    if (waiting_ == kWaiting) count();
+    columns_[waiting_++] = column;
   }
-  void read(std::string_view message, float weight);
-  void add_word(const char* begin, size_t bytes, float weight);
-  void add_char_grams(const char* begin, const char* end, bool ascii, float weight);
+  void count();
+  void read(std::string_view message);
+  void add_word(const char* begin, size_t bytes);
+  void add_char_grams(const char* begin, const char* end, bool ascii);
   void add_shape();
   void write(std::span<const float> idf, Rows& out);
   double damped(float count);
+
+  // Columns on their way into the counts: these are larger than the nearest caches, and a loop that does
+  // nothing but add waits for many of them at once.
+  static constexpr size_t kWaiting = 1024;
+  uint32_t columns_[kWaiting];
+  size_t waiting_ = 0;
+  float weight_ = 0;  // of the message
 
   std::vector<float> counts_;
   std::vector<uint64_t> present_;

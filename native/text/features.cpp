@@ -55,19 +55,35 @@ size_t block_size(size_t count, unsigned threads) {
   return std::clamp<size_t>(count / (size_t{threads} * kTasksPerThread), 1, kBlock);
 }
 
-// to (p) += the sparse row times m (· × p), in the order of the columns. Rows of m lie anywhere in memory:
-// they are asked for ahead of their turn.
-void add_product(std::span<const uint32_t> columns, std::span<const float> values, const float* m, size_t p,
-                 float* __restrict to) {
+// Entries [e, end) of sparse rows, times m (· × p), added to `to` (p) in their order, up to column `limit`;
+// returns where it stopped. Rows of m lie anywhere in memory: they are asked for ahead of their turn.
+size_t add_product(const Rows& rows, size_t e, size_t end, uint32_t limit, const float* m, size_t p,
+                   float* __restrict to) {
   constexpr size_t kAhead = 12, kLine = 16;
-  for (size_t e = 0; e < columns.size(); ++e) {
-    if (e + kAhead < columns.size()) {
-      const float* next = m + size_t{columns[e + kAhead]} * p;
+  for (; e < end && rows.columns[e] < limit; ++e) {
+    if (e + kAhead < end) {
+      const float* next = m + size_t{rows.columns[e + kAhead]} * p;
       for (size_t j = 0; j < p; j += kLine) __builtin_prefetch(next + j);
     }
-    const float v = values[e];
-    const float* __restrict from = m + size_t{columns[e]} * p;
+    const float v = rows.values[e];
+    const float* __restrict from = m + size_t{rows.columns[e]} * p;
     for (size_t j = 0; j < p; ++j) to[j] += v * from[j];
+  }
+  return e;
+}
+
+// out (rows × p) = rows times m. Long rows have many columns in common, so they go together through the part
+// of m that stays in a core's cache; each still adds its columns in rising order.
+void multiply(const Rows& rows, const float* m, size_t p, float* out) {
+  constexpr size_t kPartBytes = size_t{1} << 17, kLeastEntries = 4;  // of a part of m; of a row in a part
+  const auto width = static_cast<uint32_t>(std::max<size_t>(1, kPartBytes / (p * sizeof(float))));
+  const size_t parts = (kColumns + width - 1) / width, n = rows.count();
+  const bool together = n > 1 && rows.columns.size() >= n * parts * kLeastEntries;
+  std::vector<size_t> next(rows.starts.begin(), rows.starts.end() - 1);
+  for (uint32_t from = 0; from < kColumns; from += together ? width : kColumns) {
+    const uint32_t limit = together ? std::min(kColumns, from + width) : kColumns;
+    for (size_t i = 0; i < n; ++i)
+      next[i] = add_product(rows, next[i], rows.starts[i + 1], limit, m, p, out + i * p);
   }
 }
 
@@ -111,12 +127,9 @@ std::vector<float> encode(const Conversations& in, std::span<const float> idf,
   const size_t count = in.conversation_ends.size();
   std::vector<float> out(count * dimensions);
   for_blocks(count, block_size(count, threads), threads, cancel, [&](size_t, size_t first, size_t last) {
-    Rows row;
-    for (size_t c = first; c < last; ++c) {
-      row.clear();
-      extract(in, c, idf, row);
-      add_product(row.columns, row.values, projection.data(), dimensions, &out[c * dimensions]);
-    }
+    Rows rows;
+    for (size_t c = first; c < last; ++c) extract(in, c, idf, rows);
+    multiply(rows, projection.data(), dimensions, &out[first * dimensions]);
   });
   return out;
 }

@@ -40,11 +40,6 @@ struct Rows {
   std::vector<uint32_t> columns;
   std::vector<float> values;
   size_t count() const noexcept { return starts.size() - 1; }
-  void clear() {
-    starts.assign(1, 0);
-    columns.clear();
-    values.clear();
-  }
 };
 
 // Throws WRONG_SHAPE where the parts do not fit, OUT_OF_MEMORY past 2^32 - 1 entries. `idf` is empty (then
