@@ -26,6 +26,9 @@ const HELP = `npm run bench -- encode [options]
 
 Example: npm run bench -- encode --rows 100000 --words 20,200`;
 
+/** Conversations of one call of a language model at most: it gains little from more. */
+const ONNX_BATCH = 32;
+
 const SHAPES = {
   tiny: { hidden: 32, heads: 4, layers: 2, positions: 512 },
   minilm: { hidden: 384, heads: 12, layers: 6, positions: 512 },
@@ -56,11 +59,12 @@ export async function main(args) {
     for (const { name, encoder } of await encoders({ dimensions, threads, folder, shapes: values.onnx.split(',').filter(Boolean) })) {
       for (const words of lengths) {
         if (encoder instanceof OnnxEncoder && words > Number(values['onnx-words'])) continue;
-        const conversations = makeConversations(batch, words);
-        const bytes = conversations.reduce((sum, [{ content }]) => sum + Buffer.byteLength(content), 0) / batch;
-        const perSecond = await rate(() => encoder.encode(conversations), batch, seconds);
+        const size = encoder instanceof OnnxEncoder ? Math.min(batch, ONNX_BATCH) : batch;
+        const conversations = makeConversations(size, words);
+        const bytes = conversations.reduce((sum, [{ content }]) => sum + Buffer.byteLength(content), 0) / size;
+        const perSecond = await rate(() => encoder.encode(conversations), size, seconds);
         const bytesPerSecondAndCore = (bytes * perSecond.median) / threads;
-        results.push({ name, words, bytes, batch, perSecond, perSecondAndCore: perSecond.median / threads, bytesPerSecondAndCore });
+        results.push({ name, words, bytes, batch: size, perSecond, perSecondAndCore: perSecond.median / threads, bytesPerSecondAndCore });
       }
       await encoder.close?.();
     }
