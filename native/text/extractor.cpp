@@ -93,7 +93,8 @@ void Extractor::read(std::string_view message) {
   const char* letters = nullptr;  // begin of the run of letters, null outside of one
   bool ascii = true, in_number = false;
   previous_ = 0;
-  size_t characters = 0;
+  size_t characters = 0, capitals = 0;
+  char32_t last = shape_.last;
   const auto end_letters = [&] {
     if (letters != nullptr) add_word(letters, static_cast<size_t>(to - letters));
     letters = nullptr;
@@ -120,13 +121,13 @@ void Extractor::read(std::string_view message) {
       if (letters == nullptr) letters = to;
       in_number = false;
       if (code < 0x80) {
-        shape_.capitals += (code & 0x20) == 0;
+        capitals += (code & 0x20) == 0;
         code |= 0x20;
         *to++ = static_cast<char>(code);
       } else {
         for (size_t j = 0; j < length; ++j) *to++ = static_cast<char>(p[i + j]);
       }
-      shape_.last = code;
+      last = code;
       i += length;
       continue;
     }
@@ -141,7 +142,7 @@ void Extractor::read(std::string_view message) {
     } else {
       shape_.symbols += kind == Kind::Single && code < 0x3040;
       shape_.questions += code == '?';
-      shape_.last = code;
+      last = code;
       const char* begin = to;
       for (size_t j = 0; j < length; ++j) *to++ = static_cast<char>(p[i + j]);
       add_word(begin, length);
@@ -151,6 +152,8 @@ void Extractor::read(std::string_view message) {
   end_letters();
   end_spaced();
   shape_.characters += characters;
+  shape_.capitals += capitals;
+  shape_.last = last;
 }
 
 void Extractor::add_word(const char* begin, size_t bytes) {
@@ -164,19 +167,22 @@ void Extractor::add_word(const char* begin, size_t bytes) {
 // The grams of " word ", padded so that beginnings and ends differ from the middle.
 void Extractor::add_char_grams(const char* begin, const char* end, bool ascii) {
   if (ascii) {
+    // A local count of what waits: the member's would go through memory for each gram.
+    size_t waiting = waiting_;
     const auto add_gram = [&](const char* from, size_t length) {
-      add(char_column(hash64_of_word(word_at(from, length), length, kCharSeed)));
+      columns_[waiting++] = char_column(hash64_of_word(word_at(from, length), length, kCharSeed));
     };
-    const char* from = begin;
-    for (; from + 5 <= end; ++from) {
-      add_gram(from, 3);
-      add_gram(from, 4);
-      add_gram(from, 5);
-    }
-    for (; from + 3 <= end; ++from) {
+    for (const char* from = begin; from + 3 <= end; ++from) {
+      if (waiting + 3 > kWaiting) {
+        waiting_ = waiting;
+        count();
+        waiting = 0;
+      }
       add_gram(from, 3);
       if (from + 4 <= end) add_gram(from, 4);
+      if (from + 5 <= end) add_gram(from, 5);
     }
+    waiting_ = waiting;
     return;
   }
   starts_.clear();
