@@ -185,7 +185,13 @@ export function describeEncode(report) {
     ),
     '',
     `- the search that follows, k = ${search.k} of ${count(rows)} × ${dimensions} (iid): ${short(searches)} queries a second in batches of ${search.batch}`,
-    ...names.map((name) => `- ${name}: ${fallsBehind(results.filter((each) => each.name === name), searches)}`),
+    ...names.map(
+      (name) =>
+        `- ${name}: ${fallsBehind(
+          results.filter((each) => each.name === name),
+          searches,
+        )}`,
+    ),
   ].join('\n');
 }
 

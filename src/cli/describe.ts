@@ -19,7 +19,10 @@ const SUMMANDS: { readonly [unit in AdvantageUnit]: string } = {
   scores: "weight × the table's scores, each by what the conversation asks of its dimension; no outcome has calibrated them",
 };
 
-export function describeDecision(decision: Decision, { dimensionNames, advantageIn }: Pick<Router, 'dimensionNames' | 'advantageIn'>): string {
+export function describeDecision(
+  decision: Decision,
+  { dimensionNames, advantageIn }: Pick<Router, 'dimensionNames' | 'advantageIn'>,
+): string {
   const { conversation, expert, candidates, objective, propensity, modelVersion } = decision;
   const last = conversation.at(-1)?.content ?? '';
   const chosen = candidates.find((candidate) => candidate.expert === expert) as Candidate;

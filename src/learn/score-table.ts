@@ -47,10 +47,7 @@ export async function writeScoreTable(path: string, table: ScoreTable): Promise<
   checkPath(path, 'path');
   checkScoreTable(table);
   const width = table.dimensions.length;
-  const rows = table.experts.map((expert, e) => [
-    expert,
-    ...Array.from(table.scores.subarray(e * width, (e + 1) * width), decimal),
-  ]);
+  const rows = table.experts.map((expert, e) => [expert, ...Array.from(table.scores.subarray(e * width, (e + 1) * width), decimal)]);
   const content = [['expert', ...table.dimensions], ...rows].map((fields) => `${fields.map(quoted).join(',')}\n`).join('');
   await writeDurably(path, Buffer.from(content)).catch((error: unknown) => {
     throw new PointsmanError('FILE_IO', `${path} could not be written: ${(error as Error).message}`, { cause: error });
