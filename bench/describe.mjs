@@ -157,3 +157,51 @@ export function describeBuild(report) {
     ...(copy ? [`- copying memory: ${giga(copy)} GB/s on ${report.threads} threads, measured in the same run`] : []),
   ].join('\n');
 }
+
+/** The benchmark of encoders. */
+export function describeEncode(report) {
+  const { results, search, threads, rows, dimensions } = report;
+  const searches = search.perSecond.median;
+  const lengths = [...new Set(results.map(({ words }) => words))];
+  const names = [...new Set(results.map(({ name }) => name))];
+  const line = (title, name, value) => [
+    title,
+    ...lengths.map((words) => {
+      const found = results.find((each) => each.name === name && each.words === words);
+      return found ? short(value(found)) : '–';
+    }),
+  ];
+  return [
+    `Conversations per second: batches of ${search.batch}, ${threads} threads of ${report.cpu} (${search.isa}); medians; commit ${report.commit}. Synthetic text.`,
+    '',
+    table(
+      ['encoder', ...lengths.map((words) => `${count(words)} words`)],
+      names.flatMap((name) => [
+        line(name, name, ({ perSecond }) => perSecond.median),
+        line('… for each core', name, (each) => each.perSecondAndCore),
+        line('… MB of text a second and core', name, (each) => each.bytesPerSecondAndCore / 1e6),
+        line('… times the search', name, ({ perSecond }) => perSecond.median / searches),
+      ]),
+    ),
+    '',
+    `- the search that follows, k = ${search.k} of ${count(rows)} × ${dimensions} (iid): ${short(searches)} queries a second in batches of ${search.batch}`,
+    ...names.map(
+      (name) =>
+        `- ${name}: ${fallsBehind(
+          results.filter((each) => each.name === name),
+          searches,
+        )}`,
+    ),
+  ].join('\n');
+}
+
+/** Between two lengths the rate is taken as a power of the length. */
+function fallsBehind(own, searches) {
+  const last = own.at(-1);
+  const i = own.findIndex(({ perSecond }) => perSecond.median < searches);
+  if (i < 0) return `ahead of the search at all lengths up to ${count(last.words)} words`;
+  if (i === 0) return `behind the search from ${count(own[0].words)} words on, or fewer`;
+  const [a, b] = [own[i - 1], own[i]];
+  const share = Math.log(a.perSecond.median / searches) / Math.log(a.perSecond.median / b.perSecond.median);
+  return `behind the search from about ${short(Number((a.words * (b.words / a.words) ** share).toPrecision(2)))} words on`;
+}

@@ -1,5 +1,5 @@
-// Encoding: conversations per second, whole and for each core, by length; beside it the search that follows. The built-in
-// encoder must keep ahead of it.
+// Encoding: conversations per second, whole and for each core, and bytes of text, by length; beside it the search that follows,
+// and from which length on an encoder falls behind it. The built-in one should not.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,20 +9,25 @@ import { ExpertIndex, HashingEncoder, OnnxEncoder } from '../dist/index.js';
 import { Random } from '../dist/random.js';
 import { transformer, vocabularySize, wordPiece } from '../test/tiny-models.mjs';
 import { fillIndex, makeData } from './data.mjs';
-import { provenance, short, summary, table, writeJson } from './report.mjs';
+import { describeEncode } from './describe.mjs';
+import { provenance, summary, writeJson } from './report.mjs';
 
 const HELP = `npm run bench -- encode [options]
 
-  --words A,B,…   words of a conversation (20,200,2000)
+  --words A,B,…   words of a conversation, rising (20,200,1000,5000)
   --rows N        experts of the search beside it (1000000)
   --dims N        its dimensions, and those of the built-in encoder (64)
   --batch N       conversations, and queries, of one call (256)
+  --onnx-words N  the longest conversation that the ONNX models read: they take long (200)
   --threads N     threads of each contender (all)
   --seconds N     at least so long for each number (2)
   --onnx SHAPES   tiny (the tests' model), minilm (6 layers × 384, as all-MiniLM-L6-v2 has, random weights) (tiny,minilm)
   --json FILE     where the report goes (bench/results/local/encode.json)
 
 Example: npm run bench -- encode --rows 100000 --words 20,200`;
+
+/** Conversations of one call of a language model at most: it gains little from more. */
+const ONNX_BATCH = 32;
 
 const SHAPES = {
   tiny: { hidden: 32, heads: 4, layers: 2, positions: 512 },
@@ -33,13 +38,14 @@ export async function main(args) {
   const { values } = parseArgs({
     args,
     options: {
-      words: { type: 'string', default: '20,200,2000' },
+      words: { type: 'string', default: '20,200,1000,5000' },
       rows: { type: 'string', default: '1000000' },
       dims: { type: 'string', default: '64' },
       batch: { type: 'string', default: '256' },
       threads: { type: 'string', default: String(availableParallelism()) },
       seconds: { type: 'string', default: '2' },
       onnx: { type: 'string', default: 'tiny,minilm' },
+      'onnx-words': { type: 'string', default: '200' },
       json: { type: 'string', default: 'bench/results/local/encode.json' },
       help: { type: 'boolean' },
     },
@@ -52,9 +58,13 @@ export async function main(args) {
   try {
     for (const { name, encoder } of await encoders({ dimensions, threads, folder, shapes: values.onnx.split(',').filter(Boolean) })) {
       for (const words of lengths) {
-        const conversations = makeConversations(batch, words);
-        const perSecond = await rate(() => encoder.encode(conversations), batch, seconds);
-        results.push({ name, words, batch, perSecond, perSecondAndCore: perSecond.median / threads });
+        if (encoder instanceof OnnxEncoder && words > Number(values['onnx-words'])) continue;
+        const size = encoder instanceof OnnxEncoder ? Math.min(batch, ONNX_BATCH) : batch;
+        const conversations = makeConversations(size, words);
+        const bytes = conversations.reduce((sum, [{ content }]) => sum + Buffer.byteLength(content), 0) / size;
+        const perSecond = await rate(() => encoder.encode(conversations), size, seconds);
+        const bytesPerSecondAndCore = (bytes * perSecond.median) / threads;
+        results.push({ name, words, bytes, batch: size, perSecond, perSecondAndCore: perSecond.median / threads, bytesPerSecondAndCore });
       }
       await encoder.close?.();
     }
@@ -63,24 +73,9 @@ export async function main(args) {
   }
   const search = await searchRate({ rows, dimensions, batch, threads, seconds });
 
-  const report = { benchmark: 'encode', ...provenance(), threads, rows, dimensions, batch, results, search };
+  const report = { benchmark: 'encode', ...provenance(), threads, rows, dimensions, results, search };
   writeJson(values.json, report);
-  const names = [...new Set(results.map(({ name }) => name))];
-  const of = (name, words) => results.find((each) => each.name === name && each.words === words);
-  const line = (name, value) => [name, ...lengths.map((words) => short(value(of(name, words))))];
-  console.log(`Conversations per second, ${threads} threads, batch ${batch}; medians; commit ${report.commit}.\n`);
-  console.log(
-    table(
-      ['encoder', ...lengths.map((words) => `${words} words`)],
-      names.flatMap((name) => [
-        line(name, ({ perSecond }) => perSecond.median),
-        [`${name}, a core`, ...line(name, (each) => each.perSecondAndCore).slice(1)],
-      ]),
-    ),
-  );
-  console.log(
-    `\nSearch, k = 10, of ${rows.toLocaleString('en')} × ${dimensions} (iid): ${short(search.perSecond.median)} queries per second in batches of ${batch}.`,
-  );
+  console.log(describeEncode(report));
 }
 
 async function encoders({ dimensions, threads, folder, shapes }) {
@@ -130,5 +125,5 @@ async function searchRate({ rows, dimensions, batch, threads, seconds }) {
   const index = new ExpertIndex({ dimensions, threads });
   await fillIndex(index, data);
   const perSecond = await rate(() => index.search(data.queries, { k: 10 }), batch, seconds);
-  return { k: 10, perSecond, backend: index.stats().isa };
+  return { k: 10, batch, perSecond, isa: index.stats().isa };
 }

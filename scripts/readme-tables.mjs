@@ -3,7 +3,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { describeBuild, describeMicro, describeSearch } from '../bench/describe.mjs';
+import { describeBuild, describeEncode, describeMicro, describeSearch } from '../bench/describe.mjs';
 import { table } from '../bench/report.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
@@ -39,6 +39,7 @@ const REPORTS = {
   'search-10m': describeSearch,
   micro: describeMicro,
   build: describeBuild,
+  encode: describeEncode,
 };
 
 const TABLES = {

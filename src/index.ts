@@ -89,6 +89,7 @@ export {
   writeScoreTable,
 } from './learn/index.js';
 export {
+  type AdvantageUnit,
   type Candidate,
   DEFAULT_OBJECTIVE,
   type Decision,

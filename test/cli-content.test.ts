@@ -100,6 +100,8 @@ describe('scores', () => {
     );
     const [decision] = (await cli(expand(['route', '--model', 'DIR/hybrid', 'Hi', '--attributes', 'tier=gold', '--json']))).json();
     expect(decision.candidates.map(({ expert }: { expert: string }) => expert).sort()).toEqual(['newcomer', 'poor', 'rich']);
+    const { out } = await cli(expand(['route', '--model', 'DIR/hybrid', 'Hi', '--attributes', 'tier=gold']));
+    expect(out).toMatch(/\(weight × predicted advantage in standard deviations\)$/m);
   });
 
   it('alone: an attribute names the dimension, or labelled conversations teach it, and route says why', async () => {
@@ -108,6 +110,8 @@ describe('scores', () => {
     const routed = await cli(expand(['route', '--model', 'DIR/alone', 'Hi', '--attributes', 'wish=thrift']));
     expect(routed.out).toMatch(/^expert +poor$/m);
     expect(routed.out).toMatch(/\+0\.800 {2}thrift 0\.80 × 1\.00$/m);
+    expect(routed.out).toMatch(/why poor scores \+0\.800 \(weight × the table's scores, .*; no outcome has calibrated them\)$/m);
+    expect(routed.out).not.toContain('standard deviations');
 
     expect((await cli(expand(['learn', '--scores', 'DIR/scores.csv', '--labelled', 'DIR/labelled.jsonl', '--out', 'DIR/text']))).code).toBe(
       0,

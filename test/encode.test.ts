@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { textAddon } from '../src/encode/addon.js';
 import { featureColumns, HashingEncoder } from '../src/encode/index.js';
@@ -41,6 +42,35 @@ describe('HashingEncoder', () => {
     expect(psi.every(Number.isFinite)).toBe(true);
     expect(psi.slice(8, 12)).toEqual(psi.slice(12, 16));
     expect(await encoder().encode([])).toEqual(new Float32Array(0));
+  });
+
+  it('has the features that earlier models were learned on', async () => {
+    const conversations: Conversation[] = [
+      user('What IS the area of a 3.5 cm circle?'),
+      [
+        { role: 'system', content: 'Be kind.\n' },
+        { role: 'user', content: 'Straße, naïve “Zitat”; ＦＵＬＬ e\u0301 ΟΔΟΣ ΣΑΣ' },
+        { role: 'assistant', content: '' },
+        { role: 'user', content: 'int main() { return x1 + 42; }\t你好，世界 😀 \ud800' },
+      ],
+      user('antidisestablishmentarianism Antidisestablishmentarianism'),
+    ];
+    const { promise } = textAddon().textFeatures(...pack(conversations), new Float32Array(0), 1, undefined);
+    const { starts, columns, values } = await promise;
+    expect([...starts]).toEqual([0, 93, 321, 416]);
+    const digest = createHash('sha256').update(new Uint8Array(columns.buffer, columns.byteOffset, columns.byteLength));
+    expect(digest.digest('hex').slice(0, 16)).toBe('79c4e5c39b19918c');
+    expect(values.reduce((sum, value) => sum + value, 0)).toBeCloseTo(419.6113, 3);
+  });
+
+  it('brings text to NFKC and lower case wherever it looks beyond ASCII', () => {
+    const texts = ['ＡＢＣ Def', 'Éa ÉB é', 'ΟΔΟΣ ΟΔΟΣ. Σ', 'x e\u0301 \u0301y', 'PLAIN', '\u3000A\u00a0B ', '한\u1100\u1161 İI', ''];
+    const [bytes, ends, , , capitals] = pack(texts.map(user));
+    const written = [...ends].map((end, i) => Buffer.from(bytes.subarray(i === 0 ? 0 : ends[i - 1], end)).toString());
+    // What is ASCII is lowered natively, and its capitals counted.
+    const count = (text: string) => [...text].filter((c) => c >= 'A' && c <= 'Z').length;
+    expect(written.map((text) => text.toLowerCase())).toEqual(texts.map((text) => text.normalize('NFKC').toLowerCase()));
+    expect([...capitals].map((lowered, i) => lowered + count(written[i] as string))).toEqual(texts.map(count));
   });
 
   it('refuses what is no conversation, and an aborted call', async () => {

@@ -54,6 +54,8 @@ describe('score tables', () => {
     const path = join(folder, 'scores.csv');
     await writeScoreTable(path, table);
     expect(await readScoreTable(path)).toEqual(table);
+    // As short as float32 allows: 0.1, not 0.10000000149011612.
+    expect(await readFile(path, 'utf8')).toBe('expert,plain,"with, comma"\na,0.5,\n"b ""quoted"", and more",-1,2\n"c\nd",0.1,0\n');
     await writeFile(path, '\uFEFFexpert,x\r\n\r\n"a",1\r\nb,\r\n');
     expect(await readScoreTable(path)).toEqual({ dimensions: ['x'], experts: ['a', 'b'], scores: Float32Array.of(1, Number.NaN) });
   });

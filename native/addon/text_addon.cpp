@@ -1,9 +1,8 @@
 // Bindings of the text features: textColumns, textFeatures, inverseFrequencies, encodeText.
 #include "arrays.hpp"
 #include "boundary.hpp"
-#include "pointsman/thread_pool.hpp"
+#include "pointsman/buffer.hpp"
 #include "text/features.hpp"
-#include "train/spectral.hpp"
 
 namespace pointsman::addon {
 namespace {
@@ -64,8 +63,9 @@ Napi::Value inverse_frequencies(const Napi::CallbackInfo& info) {
 // What one encoder keeps natively, so that a call copies no tables: made by encoderTables(idf, projection,
 // dimensions).
 struct Tables {
-  std::vector<float> idf, projection;
-  size_t dimensions = 0;
+  std::vector<float> idf;
+  Buffer projection;  // rows are read anywhere: huge pages spare translations of addresses
+  size_t size = 0, dimensions = 0;
 };
 constexpr napi_type_tag kTablesTag = {0x1f6c1be0a3d94c57ull, 0x9d2e5a7b40c86f13ull};
 
@@ -78,8 +78,12 @@ Napi::Value encoder_tables(const Napi::CallbackInfo& info) {
       throw Error(Code::WRONG_SHAPE,
                   "idf must have one entry for each column, projection columns × dimensions");
     }
-    auto tables = std::make_shared<const Tables>(
-        Tables{{idf.begin(), idf.end()}, {projection.begin(), projection.end()}, dimensions});
+    auto tables = std::make_shared<Tables>();
+    tables->idf.assign(idf.begin(), idf.end());
+    tables->projection = Buffer(projection.size_bytes());
+    std::memcpy(tables->projection.as<float>(), projection.data(), projection.size_bytes());
+    tables->size = projection.size();
+    tables->dimensions = dimensions;
     auto holder = Napi::Object::New(env);
     auto* held = new std::shared_ptr<const Tables>(std::move(tables));
     const auto release = [](napi_env, void* data, void*) {
@@ -113,10 +117,9 @@ Napi::Value encode_text(const Napi::CallbackInfo& info) {
     const auto threads = static_cast<unsigned>(integer(info[6], "threads", 1, 1024));
     return launch(info.Env(), info.Env().Undefined(),
                   [in, tables, threads](const Cancel& cancel, const Progress&) -> Settle {
-                    const text::Rows rows = text::features(in->view(), tables->idf, threads, cancel, {});
                     auto psi = std::make_shared<std::vector<float>>(
-                        train::project({rows.starts, rows.columns, rows.values, text::kColumns},
-                                       tables->projection, tables->dimensions, threads, cancel));
+                        text::encode(in->view(), tables->idf, {tables->projection.as<float>(), tables->size},
+                                     tables->dimensions, threads, cancel));
                     return [psi](Napi::Env env) -> Napi::Value { return to_array(env, *psi); };
                   });
   });

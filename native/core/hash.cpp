@@ -1,33 +1,28 @@
 #include "pointsman/hash.hpp"
 
-#include <bit>
 #include <cstring>
 
 namespace pointsman {
 namespace {
 
-constexpr uint64_t kMul0 = 0xA0761D6478BD642Full;
-constexpr uint64_t kMul1 = 0xE7037ED1A0B428DBull;
-constexpr uint64_t kMul2 = 0x8EBC6AF09C88C6E3ull;
-constexpr uint64_t kMul3 = 0x589965CC75374CC3ull;
+using namespace hash_parts;
 
-uint64_t fold(uint64_t a, uint64_t b) noexcept {
-  __extension__ using Wide = unsigned __int128;
-  const Wide product = static_cast<Wide>(a) * b;
-  return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
-}
-
-uint64_t read64(const unsigned char* p) noexcept {
-  uint64_t x;
-  std::memcpy(&x, p, 8);
-  if constexpr (std::endian::native == std::endian::big) x = __builtin_bswap64(x);
+template <typename T>
+uint64_t read(const unsigned char* p) noexcept {
+  T x;
+  std::memcpy(&x, p, sizeof x);
+  if constexpr (std::endian::native == std::endian::big)
+    x = sizeof x == 8 ? __builtin_bswap64(x) : __builtin_bswap32(x);
   return x;
 }
 
+uint64_t read64(const unsigned char* p) noexcept { return read<uint64_t>(p); }
+
+// n < 8 bytes. Reads that overlap put the same bits into the same places.
 uint64_t read_tail(const unsigned char* p, size_t n) noexcept {
-  uint64_t x = 0;
-  for (size_t i = 0; i < n; ++i) x |= static_cast<uint64_t>(p[i]) << (8 * i);
-  return x;
+  if (n >= 4) return read<uint32_t>(p) | read<uint32_t>(p + n - 4) << (8 * (n - 4));
+  if (n == 0) return 0;
+  return uint64_t{p[0]} | uint64_t{p[n / 2]} << (8 * (n / 2)) | uint64_t{p[n - 1]} << (8 * (n - 1));
 }
 
 }  // namespace
@@ -43,16 +38,10 @@ uint64_t hash64(const void* data, size_t bytes, uint64_t seed) noexcept {
     c = fold(read64(p + 32) ^ kMul2, read64(p + 40) ^ c);
     d = fold(read64(p + 48) ^ kMul3, read64(p + 56) ^ d);
   }
-  a ^= (b + kMul1) ^ std::rotl(c, 21) ^ std::rotl(d, 42);
+  a = join(a, b, c, d);
   for (; left >= 16; left -= 16, p += 16) a = fold(read64(p) ^ kMul1, read64(p + 8) ^ a);
-  uint64_t low = 0, high = 0;
-  if (left >= 8) {
-    low = read64(p);
-    high = read_tail(p + 8, left - 8);
-  } else {
-    low = read_tail(p, left);
-  }
-  return fold(kMul2 ^ bytes, fold(low ^ kMul3, high ^ a));
+  if (left < 8) return finish(a, read_tail(p, left), 0, bytes);
+  return finish(a, read64(p), read_tail(p + 8, left - 8), bytes);
 }
 
 }  // namespace pointsman

@@ -1,191 +1,18 @@
 #include "text/features.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <string>
-#include <string_view>
 
-#include "pointsman/hash.hpp"
 #include "pointsman/thread_pool.hpp"
-#include "text/tokens.hpp"
+#include "text/extractor.hpp"
 
 namespace pointsman::text {
 namespace {
 
-constexpr size_t kBlock = 16;  // conversations of one task
-constexpr uint64_t kBigram = 0x9E3779B97F4A7C15ull, kCharSeed = 1, kShapeSeed = 2;
-
-struct Entry {
-  uint32_t column;
-  float weight;
-};
-
-// Features of one conversation at a time; memory is kept between them.
-class Extractor {
- public:
-  // Appends the row of messages [first, last) of `in` to `out`.
-  void extract(const Conversations& in, size_t first, size_t last, std::span<const float> idf, Rows& out) {
-    entries_.clear();
-    shape_ = {};
-    shape_.messages = last - first;
-    for (size_t m = first; m < last; ++m) {
-      const uint32_t begin = m == 0 ? 0 : in.message_ends[m - 1];
-      const std::string_view text(reinterpret_cast<const char*>(in.bytes.data()) + begin,
-                                  in.message_ends[m] - begin);
-      decode(text, characters_);
-      add_words(text, in.weights[m]);
-      add_char_grams(text, in.weights[m]);
-      look_at(text, in.capitals[m]);
-    }
-    add_shape();
-    write(idf, out);
-  }
-
- private:
-  struct Shape {
-    size_t messages = 0, characters = 0, digits = 0, numbers = 0, symbols = 0, capitals = 0, foreign = 0,
-           lines = 0, questions = 0;
-    uint64_t first_word = 0;
-    char32_t last = 0;
-  };
-
-  void add_words(std::string_view text, float weight) {
-    uint64_t previous = 0;
-    for (size_t i = 0; i + 1 < characters_.size();) {
-      const Kind kind = kind_of(characters_[i].code);
-      size_t end = i + 1;
-      if (kind == Kind::Letter) {
-        while (end + 1 < characters_.size() && kind_of(characters_[end].code) == Kind::Letter) ++end;
-      }
-      if (kind != Kind::Space) {
-        const uint32_t begin = characters_[i].begin;
-        const uint64_t word = hash64(text.data() + begin, characters_[end].begin - begin);
-        entries_.push_back({static_cast<uint32_t>(word % kWords), weight});
-        if (previous != 0) {
-          entries_.push_back({static_cast<uint32_t>(mix64(previous * kBigram + word) % kWords), weight});
-        }
-        if (shape_.first_word == 0) shape_.first_word = word;
-        previous = word;
-      }
-      i = end;
-    }
-  }
-
-  // The grams of " word ", padded so that beginnings and ends differ from the middle.
-  void add_char_grams(std::string_view text, float weight) {
-    for (size_t i = 0; i + 1 < characters_.size();) {
-      if (kind_of(characters_[i].code) == Kind::Space) {
-        ++i;
-        continue;
-      }
-      padded_.assign(1, ' ');
-      offsets_.assign({0, 1});
-      for (; i + 1 < characters_.size() && kind_of(characters_[i].code) != Kind::Space; ++i) {
-        const uint32_t begin = characters_[i].begin;
-        padded_.append(text.substr(begin, characters_[i + 1].begin - begin));
-        offsets_.push_back(padded_.size());
-      }
-      padded_.push_back(' ');
-      offsets_.push_back(padded_.size());
-      for (size_t length = 3; length <= 5; ++length) {
-        for (size_t from = 0; from + length < offsets_.size(); ++from) {
-          const uint64_t gram =
-              hash64(padded_.data() + offsets_[from], offsets_[from + length] - offsets_[from], kCharSeed);
-          entries_.push_back({kWords + static_cast<uint32_t>(gram % kChars), weight});
-        }
-      }
-    }
-  }
-
-  void look_at(std::string_view text, uint32_t capitals) {
-    shape_.capitals += capitals;
-    bool in_number = false;
-    for (size_t i = 0; i + 1 < characters_.size(); ++i) {
-      const char32_t c = characters_[i].code;
-      const Kind kind = kind_of(c);
-      const bool digit = kind == Kind::Digit;
-      shape_.digits += digit;
-      shape_.numbers += digit && !in_number;
-      in_number = digit;
-      shape_.symbols += kind == Kind::Single && c < 0x3040;
-      shape_.foreign += c > 0x7F;
-      shape_.lines += c == '\n';
-      shape_.questions += c == '?';
-      if (kind != Kind::Space) shape_.last = c;
-    }
-    shape_.characters += text.empty() ? 0 : characters_.size() - 1;
-  }
-
-  void add_shape() {
-    const auto add = [&](uint64_t which, uint64_t bucket) {
-      const uint64_t key = mix64(which * 0x10001 + kShapeSeed) ^ bucket;
-      entries_.push_back({kWords + kChars + static_cast<uint32_t>(mix64(key) % kShapes), 1.0f});
-    };
-    const auto size = [](size_t n, double per_doubling) {
-      return static_cast<uint64_t>(per_doubling * std::log2(static_cast<double>(n) + 1));
-    };
-    // 0 for none, else 1 + doublings of the parts per thousand.
-    const auto share = [&](size_t n) {
-      if (n == 0) return uint64_t{0};
-      return 1 + static_cast<uint64_t>(
-                     std::log2(1000.0 * static_cast<double>(n) / static_cast<double>(shape_.characters) + 1));
-    };
-    add(0, static_cast<uint64_t>(std::log2(static_cast<double>(shape_.characters) + 1) + 0.5));
-    add(1, size(shape_.characters, 2));
-    add(2, size(shape_.lines, 1));
-    add(3, share(shape_.digits));
-    add(4, share(shape_.symbols));
-    add(5, share(shape_.capitals));
-    add(6, share(shape_.foreign));
-    add(7, size(shape_.numbers, 1));
-    add(8, std::min<uint64_t>(3, shape_.questions));
-    add(9, shape_.last);
-    add(10, shape_.first_word);
-    add(11, size(shape_.messages, 1));
-  }
-
-  // Adds up equal columns (in the order of the text, so that the sums' bits are fixed), damps, weighs,
-  // normalises.
-  void write(std::span<const float> idf, Rows& out) {
-    keys_.resize(entries_.size());
-    for (size_t i = 0; i < keys_.size(); ++i) keys_[i] = uint64_t{entries_[i].column} << 32 | i;
-    std::sort(keys_.begin(), keys_.end());
-    const size_t row_begin = out.values.size();
-    double squares[3] = {};
-    for (size_t i = 0; i < keys_.size();) {
-      const auto column = static_cast<uint32_t>(keys_[i] >> 32);
-      float count = 0;
-      for (; i < keys_.size() && keys_[i] >> 32 == column; ++i)
-        count += entries_[static_cast<uint32_t>(keys_[i])].weight;
-      if (count <= 0) continue;
-      const int part = part_of(column);
-      double value = part == 2 ? 1 : std::log1p(1.718281828459045 * count);
-      if (!idf.empty()) value *= idf[column];
-      squares[part] += value * value;
-      out.columns.push_back(column);
-      out.values.push_back(static_cast<float>(value));
-    }
-    if (!idf.empty()) {
-      const int parts = (squares[0] > 0) + (squares[1] > 0) + (squares[2] > 0);
-      for (size_t i = row_begin; i < out.values.size(); ++i) {
-        out.values[i] =
-            static_cast<float>(out.values[i] / std::sqrt(squares[part_of(out.columns[i])] * parts));
-      }
-    }
-    out.starts.push_back(static_cast<uint32_t>(out.values.size()));
-  }
-
-  static int part_of(uint32_t column) noexcept {
-    return column < kWords ? 0 : column < kWords + kChars ? 1 : 2;
-  }
-
-  std::vector<Character> characters_;
-  std::vector<Entry> entries_;
-  std::vector<uint64_t> keys_;
-  std::vector<size_t> offsets_;
-  std::string padded_;
-  Shape shape_;
-};
+// Conversations of one task at most; fewer where there would be too few tasks for the threads.
+constexpr size_t kBlock = 16, kTasksPerThread = 4;
 
 void check_ends(std::span<const uint32_t> ends, size_t length, const char* name) {
   uint32_t previous = 0;
@@ -197,10 +24,7 @@ void check_ends(std::span<const uint32_t> ends, size_t length, const char* name)
     throw Error(Code::WRONG_SHAPE, std::string(name) + " must end at the length of what they divide");
 }
 
-}  // namespace
-
-Rows features(const Conversations& in, std::span<const float> idf, unsigned threads, const Cancel& cancel,
-              const Progress& progress) {
+void check(const Conversations& in, std::span<const float> idf) {
   check_ends(in.message_ends, in.bytes.size(), "message ends");
   check_ends(in.conversation_ends, in.message_ends.size(), "conversation ends");
   if (in.weights.size() != in.message_ends.size() || in.capitals.size() != in.message_ends.size()) {
@@ -211,19 +35,69 @@ Rows features(const Conversations& in, std::span<const float> idf, unsigned thre
   for (const float weight : in.weights) {
     if (!(weight >= 0 && weight <= 1e6f)) throw Error(Code::BAD_ARGUMENT, "weights must be from 0 to 1e6");
   }
+}
 
-  const size_t count = in.conversation_ends.size(), blocks = (count + kBlock - 1) / kBlock;
-  std::vector<Rows> parts(blocks);
-  std::vector<Extractor> extractors(std::max(1u, threads));
-  std::atomic<size_t> done{0};
-  ThreadPool::shared().parallel_for(blocks, threads, [&](size_t block, unsigned slot) {
+// Calls body(block, first, last) for blocks of conversations, `size` each.
+template <typename Body>
+void for_blocks(size_t count, size_t size, unsigned threads, const Cancel& cancel, const Body& body) {
+  ThreadPool::shared().parallel_for((count + size - 1) / size, threads, [&](size_t block, unsigned) {
     cancel.check();
-    const size_t end = std::min(count, (block + 1) * kBlock);
-    for (size_t c = block * kBlock; c < end; ++c) {
-      extractors[slot].extract(in, c == 0 ? 0 : in.conversation_ends[c - 1], in.conversation_ends[c], idf,
-                               parts[block]);
+    body(block, block * size, std::min(count, (block + 1) * size));
+  });
+}
+
+void extract(const Conversations& in, size_t c, std::span<const float> idf, Rows& out) {
+  Extractor::of_this_thread().extract(in, c == 0 ? 0 : in.conversation_ends[c - 1], in.conversation_ends[c],
+                                      idf, out);
+}
+
+size_t block_size(size_t count, unsigned threads) {
+  return std::clamp<size_t>(count / (size_t{threads} * kTasksPerThread), 1, kBlock);
+}
+
+// Entries [e, end) of sparse rows, times m (· × p), added to `to` (p) in their order, up to column `limit`;
+// returns where it stopped. Rows of m lie anywhere in memory: they are asked for ahead of their turn.
+size_t add_product(const Rows& rows, size_t e, size_t end, uint32_t limit, const float* m, size_t p,
+                   float* __restrict to) {
+  constexpr size_t kAhead = 12, kLine = 16;
+  for (; e < end && rows.columns[e] < limit; ++e) {
+    if (e + kAhead < end) {
+      const float* next = m + size_t{rows.columns[e + kAhead]} * p;
+      for (size_t j = 0; j < p; j += kLine) __builtin_prefetch(next + j);
     }
-    if (progress) progress(done.fetch_add(1) + 1, blocks);
+    const float v = rows.values[e];
+    const float* __restrict from = m + size_t{rows.columns[e]} * p;
+    for (size_t j = 0; j < p; ++j) to[j] += v * from[j];
+  }
+  return e;
+}
+
+// out (rows × p) = rows times m. Long rows have many columns in common, so they go together through the part
+// of m that stays in a core's cache; each still adds its columns in rising order.
+void multiply(const Rows& rows, const float* m, size_t p, float* out) {
+  constexpr size_t kPartBytes = size_t{1} << 17, kLeastEntries = 4;  // of a part of m; of a row in a part
+  const auto width = static_cast<uint32_t>(std::max<size_t>(1, kPartBytes / (p * sizeof(float))));
+  const size_t parts = (kColumns + width - 1) / width, n = rows.count();
+  const bool together = n > 1 && rows.columns.size() >= n * parts * kLeastEntries;
+  std::vector<size_t> next(rows.starts.begin(), rows.starts.end() - 1);
+  for (uint32_t from = 0; from < kColumns; from += together ? width : kColumns) {
+    const uint32_t limit = together ? std::min(kColumns, from + width) : kColumns;
+    for (size_t i = 0; i < n; ++i)
+      next[i] = add_product(rows, next[i], rows.starts[i + 1], limit, m, p, out + i * p);
+  }
+}
+
+}  // namespace
+
+Rows features(const Conversations& in, std::span<const float> idf, unsigned threads, const Cancel& cancel,
+              const Progress& progress) {
+  check(in, idf);
+  const size_t count = in.conversation_ends.size(), size = block_size(count, threads);
+  std::vector<Rows> parts((count + size - 1) / size);
+  std::atomic<size_t> done{0};
+  for_blocks(count, size, threads, cancel, [&](size_t block, size_t first, size_t last) {
+    for (size_t c = first; c < last; ++c) extract(in, c, idf, parts[block]);
+    if (progress) progress(done.fetch_add(1) + 1, parts.size());
   });
 
   Rows out;
@@ -240,6 +114,23 @@ Rows features(const Conversations& in, std::span<const float> idf, unsigned thre
     out.columns.insert(out.columns.end(), part.columns.begin(), part.columns.end());
     out.values.insert(out.values.end(), part.values.begin(), part.values.end());
   }
+  return out;
+}
+
+std::vector<float> encode(const Conversations& in, std::span<const float> idf,
+                          std::span<const float> projection, size_t dimensions, unsigned threads,
+                          const Cancel& cancel) {
+  check(in, idf);
+  if (idf.empty() || projection.size() != kColumns * dimensions)
+    throw Error(Code::WRONG_SHAPE,
+                "idf must have one entry for each column, projection columns × dimensions");
+  const size_t count = in.conversation_ends.size();
+  std::vector<float> out(count * dimensions);
+  for_blocks(count, block_size(count, threads), threads, cancel, [&](size_t, size_t first, size_t last) {
+    Rows rows;
+    for (size_t c = first; c < last; ++c) extract(in, c, idf, rows);
+    multiply(rows, projection.data(), dimensions, &out[first * dimensions]);
+  });
   return out;
 }
 

@@ -23,14 +23,15 @@ namespace pointsman::text {
 inline constexpr uint32_t kWords = 1u << 17, kChars = 1u << 17, kShapes = 1u << 12;
 inline constexpr uint32_t kColumns = kWords + kChars + kShapes;
 
-// Conversations as one run of bytes (UTF-8, NFKC, lower case): message m is the bytes up to message_ends[m],
-// conversation c the messages up to conversation_ends[c]. Ends rise and the last one is the length.
+// Conversations as one run of bytes (UTF-8, NFKC, lower case; of ASCII the case does not matter): message m
+// is the bytes up to message_ends[m], conversation c the messages up to conversation_ends[c]. Ends rise and
+// the last one is the length.
 struct Conversations {
   std::span<const uint8_t> bytes;
   std::span<const uint32_t> message_ends;
   std::span<const uint32_t> conversation_ends;
   std::span<const float> weights;      // one a message, ≥ 0
-  std::span<const uint32_t> capitals;  // one a message: capital letters before lower-casing
+  std::span<const uint32_t> capitals;  // one a message: those that lower-casing has taken away already
 };
 
 // Sparse rows: row i has the entries [starts[i], starts[i + 1]), columns rising.
@@ -46,6 +47,13 @@ struct Rows {
 // normalised).
 Rows features(const Conversations& in, std::span<const float> idf, unsigned threads, const Cancel& cancel,
               const Progress& progress);
+
+// The features, weighed by `idf` and normalised, times `projection` (kColumns × dimensions, row-major): one
+// row of `dimensions` a conversation. Sums run in the order of the columns, without fused multiply-adds: the
+// bits are the same everywhere. Throws WRONG_SHAPE.
+std::vector<float> encode(const Conversations& in, std::span<const float> idf,
+                          std::span<const float> projection, size_t dimensions, unsigned threads,
+                          const Cancel& cancel);
 
 // The idf of every column, as above; that of a column without entries is the largest.
 std::vector<float> inverse_frequencies(std::span<const uint32_t> columns, size_t rows);

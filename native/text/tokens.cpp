@@ -55,27 +55,17 @@ size_t sequence(const unsigned char* p, size_t left, char32_t& code) noexcept {
 }  // namespace
 
 Kind kind_of(char32_t c) noexcept {
-  if (c < 0x80) {
-    if (c <= ' ' || c == 0x7F) return Kind::Space;
-    if (c >= '0' && c <= '9') return Kind::Digit;
-    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) return Kind::Letter;
-    return Kind::Single;
-  }
+  if (c < 0x80) return kAsciiKinds[c];
   const Range* range = std::lower_bound(std::begin(kRanges), std::end(kRanges), c,
                                         [](const Range& r, char32_t code) { return r.last < code; });
   return range != std::end(kRanges) && range->first <= c ? range->kind : Kind::Letter;
 }
 
-void decode(std::string_view bytes, std::vector<Character>& out) {
-  out.clear();
-  const auto* p = reinterpret_cast<const unsigned char*>(bytes.data());
-  for (size_t i = 0; i < bytes.size();) {
-    char32_t code = 0xFFFD;
-    const size_t length = sequence(p + i, bytes.size() - i, code);
-    out.push_back({length == 0 ? U'\uFFFD' : code, static_cast<uint32_t>(i)});
-    i += length == 0 ? 1 : length;
-  }
-  out.push_back({0, static_cast<uint32_t>(bytes.size())});
+size_t decode(const unsigned char* p, size_t left, char32_t& code) noexcept {
+  const size_t length = sequence(p, left, code);
+  if (length != 0) return length;
+  code = 0xFFFD;
+  return 1;
 }
 
 }  // namespace pointsman::text

@@ -1,10 +1,9 @@
-// Characters of text that JavaScript has already brought to NFKC and lower case.
+// Characters of text, and what they are to the words of a text.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <string_view>
-#include <vector>
 
 namespace pointsman::text {
 
@@ -17,15 +16,21 @@ enum class Kind : uint8_t {
 
 Kind kind_of(char32_t c) noexcept;
 
-// A character and where its bytes begin in the text.
-struct Character {
-  char32_t code;
-  uint32_t begin;
-};
+// Of each byte below 0x80.
+inline constexpr std::array<Kind, 0x80> kAsciiKinds = [] {
+  std::array<Kind, 0x80> kinds{};
+  for (size_t c = 0; c < kinds.size(); ++c) {
+    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    kinds[c] = c <= ' ' || c == 0x7F  ? Kind::Space
+               : c >= '0' && c <= '9' ? Kind::Digit
+               : letter               ? Kind::Letter
+                                      : Kind::Single;
+  }
+  return kinds;
+}();
 
-// The characters of UTF-8 bytes, with one more at the end (code 0) that marks where the text ends. Every byte
-// that is no part of a valid sequence (overlong forms and surrogates too) becomes one U+FFFD. `out` is
-// overwritten.
-void decode(std::string_view bytes, std::vector<Character>& out);
+// Reads the character that begins at p, with `left` ≥ 1 bytes up to the end, and returns its length. A byte
+// that begins no valid sequence (overlong forms and surrogates are none) is U+FFFD, of length 1.
+size_t decode(const unsigned char* p, size_t left, char32_t& code) noexcept;
 
 }  // namespace pointsman::text

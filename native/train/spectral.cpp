@@ -190,14 +190,6 @@ Spectrum spectral_basis(const SparseRows& rows, size_t dimensions, uint64_t seed
   return out;
 }
 
-std::vector<float> project(const SparseRows& rows, std::span<const float> matrix, size_t p, unsigned threads,
-                           const Cancel& cancel) {
-  if (matrix.size() != size_t{rows.width} * p) throw Error(Code::WRONG_SHAPE, "the matrix must be width × p");
-  std::vector<float> out(rows.count() * p);
-  multiply(rows.starts, rows.columns, rows.values, matrix.data(), p, out.data(), threads, cancel);
-  return out;
-}
-
 std::vector<float> fold_projection(const SparseRows& rows, std::span<const float> vectors, size_t q,
                                    std::span<const float> readout, size_t p, unsigned threads,
                                    const Cancel& cancel) {

@@ -38,9 +38,6 @@ struct Spectrum {
 Spectrum spectral_basis(const SparseRows& rows, size_t dimensions, uint64_t seed, unsigned threads,
                         const Cancel& cancel, const Progress& progress);
 
-// X M: rows.count() × p from M of width × p, row-major.
-std::vector<float> project(const SparseRows& rows, std::span<const float> matrix, size_t p, unsigned threads,
-                           const Cancel& cancel);
 // Xᵀ U R, width × p: the projection that takes features to read-outs R (q × p) of the spectral coordinates.
 // U is rows.count() × q; all row-major.
 std::vector<float> fold_projection(const SparseRows& rows, std::span<const float> vectors, size_t q,

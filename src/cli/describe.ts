@@ -1,6 +1,6 @@
 /** A decision and a table in words for people. */
 import { plural } from '../errors.js';
-import type { Candidate, Decision } from '../route/index.js';
+import type { AdvantageUnit, Candidate, Decision, Router } from '../route/index.js';
 import type { MetricName } from '../types.js';
 
 const PREDICTIONS: { readonly [metric in MetricName]: (value: number) => string } = {
@@ -13,7 +13,16 @@ const PREDICTIONS: { readonly [metric in MetricName]: (value: number) => string 
 /** How many dimensions are named in an explanation. */
 const NAMED = 4;
 
-export function describeDecision(decision: Decision, dimensionNames: readonly string[]): string {
+/** What a score is the sum of, over the metrics. */
+const SUMMANDS: { readonly [unit in AdvantageUnit]: string } = {
+  deviations: 'weight × predicted advantage in standard deviations',
+  scores: "weight × the table's scores, each by what the conversation asks of its dimension; no outcome has calibrated them",
+};
+
+export function describeDecision(
+  decision: Decision,
+  { dimensionNames, advantageIn }: Pick<Router, 'dimensionNames' | 'advantageIn'>,
+): string {
   const { conversation, expert, candidates, objective, propensity, modelVersion } = decision;
   const last = conversation.at(-1)?.content ?? '';
   const chosen = candidates.find((candidate) => candidate.expert === expert) as Candidate;
@@ -38,7 +47,7 @@ export function describeDecision(decision: Decision, dimensionNames: readonly st
     '',
     table([head, ...rows]),
     '',
-    `why ${expert} scores ${signed(chosen.score)} (weight × predicted advantage in standard deviations)`,
+    `why ${expert} scores ${signed(chosen.score)} (${SUMMANDS[advantageIn]})`,
     ...Object.entries(chosen.contributions.metrics).map(([metric, value]) => `  ${signed(value).padStart(8)}  ${metric}`),
     'the same score by what it is made of',
     ...dimensions(chosen, decision.projection, dimensionNames),

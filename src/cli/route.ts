@@ -62,7 +62,7 @@ export const routeConversations: Command = {
         asked.map(({ conversation }) => conversation),
         { ...options, attributes: all.some((each) => Object.keys(each).length > 0) ? all : undefined },
       );
-      return { json: decisions, text: decisions.map((decision) => describeDecision(decision, router.dimensionNames)).join('\n\n') };
+      return { json: decisions, text: decisions.map((decision) => describeDecision(decision, router)).join('\n\n') };
     } finally {
       await encoder?.close();
     }

@@ -23,8 +23,9 @@ export function pack(conversations: readonly Conversation[]): PackedArguments {
   for (const [c, conversation] of conversations.entries()) {
     checkConversation(conversation, c);
     for (const [m, { role, content }] of conversation.entries()) {
-      texts.push(content.normalize('NFKC').toLowerCase());
-      capitals.push(capitalsOf(content));
+      const { text, lowered } = normalised(content);
+      texts.push(text);
+      capitals.push(lowered);
       weights.push((role === 'user' ? USER_WEIGHT : OTHER_WEIGHT) * RECENCY ** (conversation.length - 1 - m));
     }
     conversationEnds[c] = texts.length;
@@ -45,7 +46,33 @@ export function checkConversation(conversation: unknown, c: number): asserts con
   }
 }
 
-/** ASCII capitals: how a text is written; lower-casing loses it. */
+const BEYOND_ASCII = /[\u0080-\uffff]/g;
+
+/**
+ * The text in NFKC and lower case, but for stretches of ASCII between spaces, which are in NFKC: native code lowers them and counts their
+ * capitals (how a text is written; lower-casing loses it). Neither NFKC nor lower-casing looks beyond a space.
+ */
+function normalised(content: string): { text: string; lowered: number } {
+  if (Buffer.byteLength(content) === content.length) return { text: content, lowered: 0 };
+  const parts: string[] = [];
+  let lowered = 0;
+  let done = 0;
+  BEYOND_ASCII.lastIndex = 0;
+  for (let found = BEYOND_ASCII.exec(content); found !== null; found = BEYOND_ASCII.exec(content)) {
+    const begin = content.lastIndexOf(' ', found.index) + 1;
+    const space = content.indexOf(' ', found.index);
+    const end = space < 0 ? content.length : space;
+    const part = content.slice(begin, end);
+    parts.push(content.slice(done, begin), part.normalize('NFKC').toLowerCase());
+    lowered += capitalsOf(part);
+    done = end;
+    BEYOND_ASCII.lastIndex = end;
+  }
+  parts.push(content.slice(done));
+  return { text: parts.join(''), lowered };
+}
+
+/** ASCII capitals. */
 function capitalsOf(content: string): number {
   let count = 0;
   for (let i = 0; i < content.length; i++) {

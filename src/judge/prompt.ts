@@ -104,7 +104,7 @@ export function scoresOf(completion: unknown, dimensions: readonly Dimension[], 
     throw bad(`what is no JSON: ${text.slice(0, 100)}`);
   }
   const scores = parsed?.scores;
-  if (scores === null || typeof scores !== 'object' || Array.isArray(scores)) throw bad('no object named scores');
+  if (scores === null || typeof scores !== 'object' || Array.isArray(scores)) throw bad(`no object named scores: ${text.slice(0, 100)}`);
   const given = new Map(Object.entries(scores));
   const unknown = [...given.keys()].find((name) => !dimensions.some((dimension) => dimension.name === name));
   if (unknown !== undefined) throw bad(`a score in ${JSON.stringify(unknown.slice(0, 100))}, which was not asked for`);

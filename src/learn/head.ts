@@ -59,7 +59,7 @@ export class HeadEncoder implements Encoder {
 function fitting(base: Encoder | undefined, { dimensions, id }: EncoderNeeded): Encoder {
   const wanted = `${id === undefined ? 'an encoder' : `the encoder '${id}'`} of ${dimensions} dimensions`;
   const wrong = (what: string) => new PointsmanError('WRONG_ENCODER', `the model was learned with ${wanted}; ${what}`);
-  if (base === undefined) throw wrong('open it with { encoder }');
+  if (base === undefined) throw wrong('open it with that one ({ encoder }, or --encoder FILE on the command line)');
   checkEncoder(base);
   if (base.dimensions !== dimensions) throw wrong(`this one gives ${base.dimensions}`);
   if (id !== undefined && base.id !== id) throw wrong(base.id === undefined ? 'this one has no id' : `this one is '${base.id}'`);

@@ -144,6 +144,11 @@ export class LearnedModel {
     return this.#experts;
   }
 
+  /** What ŷ_r is in: standard deviations of the metric, or the table's scores where no outcome was learned from. */
+  get advantageIn(): 'deviations' | 'scores' {
+    return this.parameters.chosen.outcomes === 0 ? 'scores' : 'deviations';
+  }
+
   /** Names of the attributes of conversations that the model learned from. */
   get attributeNames(): readonly string[] {
     return (this.parameters.attributes ?? []).map(({ name }) => name);

@@ -47,14 +47,21 @@ export async function writeScoreTable(path: string, table: ScoreTable): Promise<
   checkPath(path, 'path');
   checkScoreTable(table);
   const width = table.dimensions.length;
-  const rows = table.experts.map((expert, e) => [
-    expert,
-    ...Array.from(table.scores.subarray(e * width, (e + 1) * width), (score) => (Number.isNaN(score) ? '' : String(score))),
-  ]);
+  const rows = table.experts.map((expert, e) => [expert, ...Array.from(table.scores.subarray(e * width, (e + 1) * width), decimal)]);
   const content = [['expert', ...table.dimensions], ...rows].map((fields) => `${fields.map(quoted).join(',')}\n`).join('');
   await writeDurably(path, Buffer.from(content)).catch((error: unknown) => {
     throw new PointsmanError('FILE_IO', `${path} could not be written: ${(error as Error).message}`, { cause: error });
   });
+}
+
+/** The shortest decimal that is read back as the same float32; '' for NaN. */
+function decimal(score: number): string {
+  if (Number.isNaN(score)) return '';
+  for (let digits = 1; digits < 9; digits++) {
+    const short = Number(score.toPrecision(digits));
+    if (Math.fround(short) === score) return String(short);
+  }
+  return String(score);
 }
 
 /** A table made by a program. @throws PointsmanError BAD_ARGUMENT, WRONG_SHAPE, NOT_FINITE, DUPLICATE_ID */

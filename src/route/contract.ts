@@ -27,6 +27,8 @@ export interface Scorer {
   vector(id: string): Float32Array | undefined;
 }
 
+export type AdvantageUnit = 'deviations' | 'scores';
+
 /**
  * How a conversation's vector ψ and an objective become a query, and what a score means.
  *
@@ -40,6 +42,11 @@ export interface FeatureSpace {
   readonly metrics: readonly MetricName[];
   /** p names. */
   readonly dimensionNames: readonly string[];
+  /**
+   * What ŷ_r is in: `deviations`, as above (the default), or, in a space made of scores alone, `scores`: an expert's scores, weighed by
+   * what the conversation asks of each dimension, on the table's own scale; outcomes never calibrated them.
+   */
+  readonly advantageIn?: AdvantageUnit;
   /** Names of the attributes of conversations that `withAttributes` takes. */
   readonly attributeNames?: readonly string[];
   /** ψ with what is known of the conversations besides their text, one a row; absent in a space of text alone. @throws PointsmanError BAD_ARGUMENT for unknown names */

@@ -1,4 +1,15 @@
 /** Routing: conversations and an objective in, decisions out. */
-export type { Candidate, Decision, ExpertSet, Explore, FeatureSpace, Hits, Policy, RouteOptions, Scorer } from './contract.js';
+export type {
+  AdvantageUnit,
+  Candidate,
+  Decision,
+  ExpertSet,
+  Explore,
+  FeatureSpace,
+  Hits,
+  Policy,
+  RouteOptions,
+  Scorer,
+} from './contract.js';
 export { DEFAULT_OBJECTIVE } from './objective.js';
 export { type RoutableModel, Router, type RouterParts } from './router.js';

@@ -4,7 +4,7 @@ import { checkOptions, PointsmanError, someOf } from '../errors.js';
 import { LearnedModel } from '../learn/index.js';
 import { Random } from '../random.js';
 import type { Attributes, Conversation, Encoder, Objective, TaskOptions } from '../types.js';
-import type { Candidate, Decision, ExpertSet, FeatureSpace, Policy, RouteOptions, Scorer } from './contract.js';
+import type { AdvantageUnit, Candidate, Decision, ExpertSet, FeatureSpace, Policy, RouteOptions, Scorer } from './contract.js';
 import { checkAttributes, checkConversations } from './conversations.js';
 import { explain } from './explain.js';
 import { checkObjective } from './objective.js';
@@ -95,6 +95,11 @@ export class Router {
   /** Names of the feature space's dimensions, in the order of `contributions.dimensions`. */
   get dimensionNames(): readonly string[] {
     return this.#space.dimensionNames;
+  }
+
+  /** What a score is in, before the objective's weights: see `FeatureSpace`. */
+  get advantageIn(): AdvantageUnit {
+    return this.#space.advantageIn ?? 'deviations';
   }
 
   get modelVersion(): string {
