@@ -72,6 +72,7 @@ export {
   learn,
   learnFromScores,
   type ObjectiveOptions,
+  type ModelVersion,
   OnlineLearner,
   type OnlineOptions,
   type Preference,
@@ -95,12 +96,14 @@ export {
   type ExpertSet,
   type Explore,
   type FeatureSpace,
+  type LiveParts,
   type Policy,
   type RoutableModel,
   type RouteOptions,
   Router,
   type RouterParts,
   type Scorer,
+  type Uncertainty,
 } from './route/index.js';
 export type {
   Attributes,

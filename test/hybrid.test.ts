@@ -353,7 +353,7 @@ describe('online', () => {
     await expect(learner.age(0)).rejects.toMatchObject({ code: 'BAD_ARGUMENT' });
     await expect(OnlineLearner.start(model, { halfLife: 0 })).rejects.toMatchObject({ code: 'BAD_ARGUMENT' });
     const without = await learn(draw(500, [0, 1, 2], true), { beliefs: false });
-    await expect(OnlineLearner.start(without)).rejects.toMatchObject({ code: 'BAD_ARGUMENT' });
+    await expect(OnlineLearner.start(without)).rejects.toMatchObject({ code: 'NO_BELIEFS' });
   });
 
   it('goes on from a model that was saved, as from the one that was learned', async () => {

@@ -61,7 +61,7 @@ export async function saveFolder(
     await writeDurably(join(folder, files.parameters.name), bytes);
     if (arrays.beliefs && files.beliefs) {
       const heard = new Float64Array(arrays.beliefs.ids.length).fill(Number.NaN);
-      await saveBeliefs(join(folder, files.beliefs.name), { beliefs: arrays.beliefs, modelVersion: version, updates: 0, heard });
+      await saveBeliefs(join(folder, files.beliefs.name), { beliefs: arrays.beliefs, modelVersion: version, updates: 0, heard, past: [] });
     }
     await index.save(join(folder, files.experts.name), { signal });
     const body: ModelFile = { format: FORMAT, version, parameters, files };

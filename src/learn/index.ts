@@ -12,6 +12,7 @@ export { readOutcomeMatrix } from './matrix.js';
 export { METRICS, type Metric } from './metrics.js';
 export { type ExpertVectors, LearnedModel, type MetricParameters, type ModelParameters } from './model.js';
 export { type CohortUser, type FittedObjective, fitObjective, type ObjectiveOptions, type Weight } from './objective.js';
+export type { ModelVersion } from './live.js';
 export { OnlineLearner, type OnlineOptions } from './online.js';
 export {
   contentment,

@@ -11,9 +11,14 @@ import type { LearnedModel } from './model.js';
  */
 export async function learn(outcomes: Iterable<Interaction> | OutcomeTable, options: LearnOptions = {}): Promise<LearnedModel> {
   checkOptions(options, undefined, 'learn');
-  const table = isTable(outcomes) ? outcomes : tableOf(outcomes);
+  const table = asTable(outcomes);
   if (table.conversation.length === 0) throw new PointsmanError('NOT_ENOUGH_DATA', 'there is nothing to learn from: the log is empty');
   return learnTable(table, options);
+}
+
+/** @throws PointsmanError BAD_DATA, BAD_ARGUMENT */
+export function asTable(outcomes: Iterable<Interaction> | OutcomeTable): OutcomeTable {
+  return isTable(outcomes) ? outcomes : tableOf(outcomes);
 }
 
 /** @throws PointsmanError BAD_ARGUMENT for a table that lacks a column */
