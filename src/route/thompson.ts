@@ -13,9 +13,9 @@
  */
 
 /** Of the grid, an expert: fewer where many take part, since theirs add up. */
-const pointsOf = (experts: number) => Math.max(12, Math.min(160, Math.ceil(2000 / experts)));
+const pointsOf = (experts: number) => Math.max(16, Math.min(40, Math.ceil(640 / experts)));
 /** Deviations from the mean beyond which nothing is looked for. */
-const REACH = 8;
+const REACH = 6;
 
 /**
  * @param means best first, which is the order of ties among those that are certain @param deviations ≥ 0, finite
