@@ -123,6 +123,7 @@ async function measure(values: Values, encoder: Encoder | undefined, { signal, o
   const explore = exploring(values);
   if (explore && 'epsilon' in explore && !(explore.epsilon >= 0 && explore.epsilon <= 1))
     throw usage(`--explore must be a number from 0 to 1, not ${explore.epsilon}`);
+  const growth = growthOf(values);
   const given = objective(values); // a slip is said before the data is read
   if (oneOf(values, 'protocol', PROTOCOLS) === 'leave-one-out') {
     return evaluateRanking(required(values, 'data'), values, { signal, onProgress });
@@ -179,7 +180,6 @@ async function measure(values: Values, encoder: Encoder | undefined, { signal, o
     return { json: { data: path, ...result }, text: describeCold(result) };
   }
   if (protocol === 'online') {
-    const growth = growthOf(values);
     const result = await evaluateOnline(outcomes, goOn(names, encoder, growth), fit, common);
     return { json: { data: path, growth: growth ?? 'none', ...result }, text: describeOnline(result) };
   }
