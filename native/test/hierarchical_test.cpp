@@ -69,16 +69,15 @@ double log_likelihood(const World& world, const Hierarchy& model) {
       if (a == b) covariance[a * count + b] += model.noise;
       if (world.output[a] != world.output[b]) continue;
       for (size_t j = 0; j < kN; ++j)
-        covariance[a * count + b] += world.coordinate(world.row[a], j) * model.variance[j] *
-                                     world.coordinate(world.row[b], j);
+        covariance[a * count + b] +=
+            world.coordinate(world.row[a], j) * model.variance[j] * world.coordinate(world.row[b], j);
     }
   }
   Vector solved = rest;
   cholesky(covariance, count);
   cholesky_solve(covariance, count, solved);
   double out = -0.5 * static_cast<double>(count) * std::log(2 * std::numbers::pi);
-  for (size_t a = 0; a < count; ++a)
-    out -= 0.5 * rest[a] * solved[a] + std::log(covariance[a * count + a]);
+  for (size_t a = 0; a < count; ++a) out -= 0.5 * rest[a] * solved[a] + std::log(covariance[a * count + a]);
   return out;
 }
 
@@ -100,8 +99,7 @@ Hierarchy fitted(const World& world, size_t rounds, unsigned threads = 2) {
 
 // Of one expert in the coordinates u = V^-½ δ: the precision I + S, and the mean.
 struct Dense {
-  Dense(const World& world, const Hierarchy& model, size_t m)
-      : precision(kN * kN, 0.0), mean(kN, 0.0) {
+  Dense(const World& world, const Hierarchy& model, size_t m) : precision(kN * kN, 0.0), mean(kN, 0.0) {
     for (size_t j = 0; j < kN; ++j) precision[j * kN + j] = 1;
     for (size_t e = 0; e < world.row.size(); ++e) {
       if (world.output[e] != m) continue;
