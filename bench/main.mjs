@@ -6,6 +6,7 @@ const BENCHMARKS = {
   micro: 'small calls from JavaScript: searchSync, search, has, filter; the event loop beside searches',
   build: 'building an index, saving and opening it, beside copying memory',
   factorise: 'collaborative factors: against numpy, or over the size of data on disk',
+  online: 'going on learning on the synthetic sample, beside learning anew; what an update costs',
   encode: 'encoders by length of the conversation, beside the search that follows',
 };
 

@@ -31,6 +31,7 @@ export const ERROR_CODES = {
   BAD_RESPONSE: 'an endpoint answered with something malformed: no JSON, or not what was asked for',
   ENDPOINT_FAILED: 'an endpoint could not be reached, did not answer in time, or refused the request',
   FILE_MISSING: 'a file or folder does not exist',
+  NO_BELIEFS: 'the model does not know how sure it is of its experts: it was learned without beliefs',
   NO_CANDIDATES: 'no expert is eligible for this conversation',
   NOT_ENOUGH_DATA: 'there are too few outcomes to learn from',
   PACKAGE_MISSING: 'an optional package is not installed; the message says which and how to install it',

@@ -71,6 +71,7 @@ export {
   type LearnOptions,
   learn,
   learnFromScores,
+  type ModelVersion,
   type ObjectiveOptions,
   OnlineLearner,
   type OnlineOptions,
@@ -96,12 +97,14 @@ export {
   type ExpertSet,
   type Explore,
   type FeatureSpace,
+  type LiveParts,
   type Policy,
   type RoutableModel,
   type RouteOptions,
   Router,
   type RouterParts,
   type Scorer,
+  type Uncertainty,
 } from './route/index.js';
 export type {
   Attributes,

@@ -71,14 +71,6 @@ export interface ScoreTable {
   readonly scores: Float32Array;
 }
 
-/** Scores of experts in named dimensions, such as a judge gives: content features, known before any outcome. */
-export interface ScoreTable {
-  readonly dimensions: readonly string[];
-  readonly experts: readonly string[];
-  /** experts × dimensions, row-major; NaN where missing. */
-  readonly scores: Float32Array;
-}
-
 /** Weights α over metrics. Signs are natural: `retry` is to be lowered, so its weight is negative. */
 export type Objective = { readonly [metric in MetricName]?: number };
 

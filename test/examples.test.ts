@@ -54,6 +54,22 @@ describe('examples', () => {
     expect(routed.stdout).toMatch(/ should answer \(score .*\n(.*retry 0\.\d\d, rating \d\.\d\d\n){5}without it: /);
   }, 600_000);
 
+  it('go on learning from a log, with new versions, and explore', async () => {
+    const part = join(folder, 'part.jsonl');
+    writeFileSync(part, gunzipSync(readFileSync(sampleFile)).toString().split('\n').slice(-1500).join('\n'));
+    const { stdout } = await node('examples/go-on-learning.mjs', part);
+    const versions = [...stdout.matchAll(/^version (\w+): from (\d+) values, then (\d+) more$/gm)];
+    expect(versions).toHaveLength(3);
+    for (const [n, [, , outcomes, updates]] of versions.slice(0, -1).entries()) {
+      expect(Number(updates)).toBeGreaterThanOrEqual(0.5 * Number(outcomes));
+      expect(Number(versions[n + 1]?.[2])).toBe(Number(outcomes) + Number(updates)); // nothing is lost between versions
+    }
+    const propensities = [...stdout.matchAll(/^\S+: -?\d\.\d\d ± \d\.\d\d, propensity (\d\.\d{3})$/gm)].map(([, p]) => Number(p));
+    expect(propensities).toHaveLength(5);
+    expect(propensities.reduce((sum, p) => sum + p, 0)).toBeCloseTo(1, 2);
+    expect(stdout).toMatch(new RegExp(`answers; by version ${versions.at(-1)?.[1]}\n$`));
+  }, 300_000);
+
   it('the whole way from a judge to a decision that is explained in named dimensions', async () => {
     const scored = join(folder, 'judged');
     mkdirSync(scored);

@@ -150,19 +150,32 @@ describe('compact posteriors', () => {
     for (const { z } of outcomes(10, 2)) expect(posterior.variance(0, z)).toBeCloseTo(truth.variance(z), 3);
   });
 
-  it('stay near the whole covariance after many, nearer than the diagonal alone', () => {
-    const errors = [0, 3].map((rank) => {
-      const posterior = new Posterior(n, rank);
-      posterior.add();
-      const list = outcomes(200, 3);
-      for (const each of list) each.z[1] = (each.z[0] as number) + 0.3 * (each.z[1] as number); // correlated, as conversations are
-      for (const { z, t } of list) posterior.observe(0, z, t);
-      const truth = whole(list);
-      const asked = outcomes(50, 4).map(({ z }) => z);
-      return asked.reduce((sum, z) => sum + Math.abs(Math.sqrt(posterior.variance(0, z) / truth.variance(z)) - 1), 0) / asked.length;
-    }) as [number, number];
-    expect(errors[1]).toBeLessThan(0.25); // of a deviation, where half of the directions have no column; 0.19 when measured
-    expect(errors[1]).toBeLessThan(errors[0]);
+  it('stay near the whole covariance after many outcomes, twice as near as the diagonal alone', () => {
+    // Of forty streams: by what share the deviations of fifty directions are off, on average, and the largest of them.
+    const study = (rank: number) => {
+      const means: number[] = [];
+      let most = 0;
+      for (let seed = 0; seed < 40; seed++) {
+        const posterior = new Posterior(n, rank);
+        posterior.add();
+        const list = outcomes(200, 100 + seed);
+        for (const each of list) each.z[1] = (each.z[0] as number) + 0.3 * (each.z[1] as number); // correlated, as conversations are
+        for (const { z, t } of list) posterior.observe(0, z, t);
+        const truth = whole(list);
+        const ratios = outcomes(50, 4).map(({ z }) => Math.sqrt(posterior.variance(0, z) / truth.variance(z)));
+        means.push(ratios.reduce((sum, ratio) => sum + Math.abs(ratio - 1), 0) / ratios.length);
+        most = Math.max(most, ...ratios);
+      }
+      means.sort((a, b) => a - b);
+      return { median: means[20] as number, worst: means[39] as number, most };
+    };
+    const [diagonal, columns] = [study(0), study(3)];
+    // Three columns for six directions carry half of what a diagonal cannot: measured 0.18 against 0.38, at worst 0.34 against 0.49.
+    expect(columns.median).toBeLessThan(0.6 * diagonal.median);
+    expect(columns.worst).toBeLessThan(diagonal.worst);
+    // What goes to the diagonal, a aᵀ of two correlated coordinates, is at most 2·diag(a²) (Cauchy and Schwarz): a variance is at most
+    // doubled, but for the little that chance correlates the others.
+    for (const { most } of [diagonal, columns]) expect(most).toBeLessThan(1.05 * Math.SQRT2);
   });
 
   it('forget towards the prior, and draw with the covariance that they have', () => {
@@ -355,7 +368,7 @@ describe('online', () => {
     await expect(learner.age(0)).rejects.toMatchObject({ code: 'BAD_ARGUMENT' });
     await expect(OnlineLearner.start(model, { halfLife: 0 })).rejects.toMatchObject({ code: 'BAD_ARGUMENT' });
     const without = await learn(draw(500, [0, 1, 2], true), { beliefs: false });
-    await expect(OnlineLearner.start(without)).rejects.toMatchObject({ code: 'BAD_ARGUMENT' });
+    await expect(OnlineLearner.start(without)).rejects.toMatchObject({ code: 'NO_BELIEFS' });
   });
 
   it('goes on from a model that was saved, as from the one that was learned', async () => {

@@ -175,7 +175,7 @@ describe('explore', () => {
   it('draws the last possible rank when rounding leaves a remainder', () => {
     const random = { uniform: () => 1 - 2 ** -32 } as Random;
     expect(draw([0.1, 0.2, 0.7 - 1e-9, 0], random)).toBe(2);
-    expect(propensities(checkPolicy({ epsilon: 1 }, 4), 4)).toEqual([0.25, 0.25, 0.25, 0.25]);
+    expect(propensities(checkPolicy({ epsilon: 1 }, 4), new Array(4).fill({ score: 0 }))).toEqual([0.25, 0.25, 0.25, 0.25]);
   });
 });
 

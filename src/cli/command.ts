@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { MAX_K } from '../engine/index.js';
 import { PointsmanError } from '../errors.js';
+import type { Explore } from '../route/index.js';
 import type { Attributes, MetricName, Objective, ProgressListener } from '../types.js';
 
 /** An option as `parseArgs` takes it, with what `--help` says of it. */
@@ -59,11 +60,11 @@ export function required(values: Values, name: string): string {
   return value;
 }
 
-export function number(values: Values, name: string): number | undefined {
+export function number(values: Values, name: string, or = ''): number | undefined {
   const value = text(values, name);
   if (value === undefined) return undefined;
   const parsed = Number(value);
-  if (value.trim() === '' || !Number.isFinite(parsed)) throw usage(`--${name} must be a number, not '${value}'`);
+  if (value.trim() === '' || !Number.isFinite(parsed)) throw usage(`--${name} must be a number${or}, not '${value}'`);
   return parsed;
 }
 
@@ -73,6 +74,15 @@ export function integer(values: Values, name: string, least = 0): number | undef
     throw usage(`--${name} must be an integer of at least ${least}, not ${parsed}`);
   }
   return parsed;
+}
+
+/** --explore and --among: an ε, or `thompson`. */
+export function exploring(values: Values): Explore | undefined {
+  const among = integer(values, 'among', 1);
+  if (text(values, 'explore') === 'thompson') return { policy: 'thompson', among };
+  const epsilon = number(values, 'explore', " or 'thompson'");
+  if (epsilon === undefined && among !== undefined) throw usage('--among needs --explore');
+  return epsilon === undefined ? undefined : { epsilon, among };
 }
 
 /** -k; out of bounds it is BAD_K everywhere, as in programs. */

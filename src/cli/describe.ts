@@ -58,6 +58,7 @@ export function describeDecision(
 function howChosen({ policy, candidates, expert }: Decision): string {
   if (policy.name === 'greedy') return 'the best for the objective';
   const among = Math.min(policy.among, candidates.length);
+  if (policy.name === 'thompson') return `one of ${among}, as likely as it is to be the best of them (Thompson sampling)`;
   const rule = `ε-greedy: ε = ${policy.epsilon} among ${among}`;
   return candidates[0]?.expert === expert ? `the best (${rule})` : `tried at random among ${among} (${rule})`;
 }

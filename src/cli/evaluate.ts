@@ -20,6 +20,7 @@ import type { Encoder, MetricName, OutcomeTable } from '../types.js';
 import {
   type Command,
   type Context,
+  exploring,
   integer,
   nameList,
   noArguments,
@@ -75,7 +76,12 @@ export const evaluate: Command = {
       value: 'WEIGHTS',
       help: 'what the router maximises (default: the metric, or for a log its default objective)',
     },
-    explore: { type: 'string', value: 'EPSILON', help: 'evaluate the router with this ε-greedy exploration' },
+    explore: { type: 'string', value: 'HOW', help: "evaluate the router with this exploration: an ε, or 'thompson'" },
+    growth: {
+      type: 'string',
+      value: 'N',
+      help: "online: learn anew when outcomes have grown N times (default 1.5; 'none': never)",
+    },
     among: { type: 'string', value: 'N', help: 'how many of the best take part in exploring (default 5)' },
     attributes: {
       type: 'string',
@@ -114,8 +120,10 @@ function refuseUseless(values: Values): void {
 }
 
 async function measure(values: Values, encoder: Encoder | undefined, { signal, onProgress }: Context): Promise<Outcome> {
-  const epsilon = number(values, 'explore');
-  if (epsilon !== undefined && !(epsilon >= 0 && epsilon <= 1)) throw usage(`--explore must be a number from 0 to 1, not ${epsilon}`);
+  const explore = exploring(values);
+  if (explore && 'epsilon' in explore && !(explore.epsilon >= 0 && explore.epsilon <= 1))
+    throw usage(`--explore must be a number from 0 to 1, not ${explore.epsilon}`);
+  const growth = growthOf(values);
   const given = objective(values); // a slip is said before the data is read
   if (oneOf(values, 'protocol', PROTOCOLS) === 'leave-one-out') {
     return evaluateRanking(required(values, 'data'), values, { signal, onProgress });
@@ -136,15 +144,22 @@ async function measure(values: Values, encoder: Encoder | undefined, { signal, o
   const fitModel: typeof learn = async (training, options) => {
     const content = scoreTable ?? (asked === undefined ? undefined : categoryMeans(training as OutcomeTable, metric ?? 'score'));
     if (alone && content) return learnFromScores(content, { attribute: 'category', seed: options?.seed, signal: options?.signal });
-    return learn(training, { ...options, attributes: names, encoder, content, beliefs: false });
+    return learn(training, { ...options, attributes: names, encoder, content, beliefs: explore !== undefined && 'policy' in explore });
   };
   const fit: Fit = async (training, options) => {
     const model = await fitModel(training, options);
     const router = await Router.from(model, options);
     return async (conversations, { attributes: all, signal: stop }) => {
       const attributes = all.map((known) => restrict(known, router.attributeNames));
-      const explore = epsilon === undefined ? undefined : { epsilon, among: integer(values, 'among', 1) ?? 5 };
-      const decisions = await router.route(conversations, { k: 1, objective: weights, explore, seed: 0, signal: stop, attributes });
+      const trying = explore && { ...explore, among: explore.among ?? 5 };
+      const decisions = await router.route(conversations, {
+        k: 1,
+        objective: weights,
+        explore: trying,
+        seed: 0,
+        signal: stop,
+        attributes,
+      });
       return decisions.map(({ candidates }) => candidates.map(({ expert, propensity }) => ({ expert, probability: propensity })));
     };
   };
@@ -165,8 +180,8 @@ async function measure(values: Values, encoder: Encoder | undefined, { signal, o
     return { json: { data: path, ...result }, text: describeCold(result) };
   }
   if (protocol === 'online') {
-    const result = await evaluateOnline(outcomes, goOn(names, encoder), fit, common);
-    return { json: { data: path, ...result }, text: describeOnline(result) };
+    const result = await evaluateOnline(outcomes, goOn(names, encoder, growth), fit, common);
+    return { json: { data: path, growth: growth ?? 'none', ...result }, text: describeOnline(result) };
   }
   if (protocol === 'offpolicy') {
     const result = await evaluateLog(outcomes, fit, { ...common, objective: weights });
@@ -177,6 +192,14 @@ async function measure(values: Values, encoder: Encoder | undefined, { signal, o
     ? await trainTest(outcomes, fit, { ...common, log, train: text(values, 'train'), test: text(values, 'test') })
     : await crossValidate(outcomes, fit, { ...common, log });
   return { json: { data: path, ...result }, text: describeMatrix(result) };
+}
+
+/** --growth; never: undefined. */
+function growthOf(values: Values): number | undefined {
+  if (text(values, 'growth') === 'none') return undefined;
+  const growth = number(values, 'growth', " or 'none'") ?? 1.5;
+  if (growth <= 1) throw usage(`--growth must be above 1, not ${growth}`);
+  return growth;
 }
 
 function describeMatrix(result: MatrixEvaluation): string {

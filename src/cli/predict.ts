@@ -58,16 +58,18 @@ export const fillCells = (
 ): Float64Array => completeCells(known, wanted, options).probability;
 
 export const goOn =
-  (attributes: readonly string[] | undefined, encoder: Encoder | undefined): GoingOn =>
+  (attributes: readonly string[] | undefined, encoder: Encoder | undefined, growth: number | undefined): GoingOn =>
   async (first, options) => {
-    const model = await learn(first, { ...options, attributes, encoder });
-    const learner = await OnlineLearner.start(model, { signal: options.signal });
-    const router = new Router({ encoder: model.encoder, scorer: learner.index, space: model });
+    const settings = { ...options, attributes, encoder };
+    const learner = await OnlineLearner.start(await learn(first, settings), { signal: options.signal });
     return {
-      policy: greedy(router),
-      async update(outcomes, newcomers) {
+      policy: greedy(await Router.from(learner)),
+      async update(outcomes, newcomers, all) {
         for (const expert of newcomers) await learner.add(expert);
-        await learner.update(interactionsOf(outcomes, model.attributeNames));
+        await learner.update(interactionsOf(outcomes, learner.model.attributeNames));
+        const due = growth !== undefined && learner.due(growth);
+        if (due) await learner.refit(all, settings);
+        return { learnedAnew: due };
       },
     };
   };
@@ -115,15 +117,18 @@ export function describeCells({ protocol, conversations, experts, hidden, logLos
   ])}`;
 }
 
-export function describeOnline({ protocol, curve, worst, conversations }: OnlineEvaluation): string {
-  const rows = curve.map(({ outcomes, experts, online, retrained, oracle }) => [
+export function describeOnline({ protocol, curve, worst, regret, conversations }: OnlineEvaluation): string {
+  const percent = (share: number) => `${(100 * share).toFixed(2)}%`;
+  const rows = curve.map(({ outcomes, experts, online, retrained, oracle, difference: { mean, low, high }, learnedAnew }) => [
     String(outcomes),
     String(experts),
     ...[online, retrained, oracle].map((value) => value.toFixed(4)),
-    `${(100 * (online / retrained - 1)).toFixed(2)}%`,
+    percent(mean),
+    `[${percent(low)}, ${percent(high)}]`,
+    learnedAnew > 0 ? `${(100 * learnedAnew).toFixed(0)}%` : '',
   ]);
   return `${protocol}; ${conversations} held-out prompts\n\n${table([
-    ['outcomes', 'experts', 'online', 'retrained', 'oracle', 'difference'],
+    ['outcomes', 'experts', 'online', 'retrained', 'oracle', 'difference', '95% interval', 'learned anew'],
     ...rows,
-  ])}\n\nfurthest behind: ${(100 * worst).toFixed(2)}%`;
+  ])}\n\nfurthest behind: ${percent(worst)}; regret over the curve: ${percent(regret)} more`;
 }

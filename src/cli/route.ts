@@ -1,6 +1,18 @@
 /** `pointsman route`: which expert should answer, and why. */
 import { type Decision, Router } from '../route/index.js';
-import { attributes, type Command, idList, integer, number, objective, readText, required, resultCount, text, usage } from './command.js';
+import {
+  attributes,
+  type Command,
+  exploring,
+  idList,
+  integer,
+  objective,
+  readText,
+  required,
+  resultCount,
+  text,
+  usage,
+} from './command.js';
 import { ask, parseConversations, readAll } from './conversations.js';
 import { describeDecision } from './describe.js';
 import { ENCODER, encoderOf } from './encoder.js';
@@ -16,7 +28,8 @@ export const routeConversations: Command = {
     'Lines with "attributes", as in a log, are routed by those that the model knows; --attributes holds for all of them.',
   example:
     'pointsman route --model my-model "Write a poem about rain" --objective retry=-1,rating=0.5 -k 3\n' +
-    '  pointsman route --model my-model "Write a poem about rain" --attributes tier=gold,language=en',
+    '  pointsman route --model my-model "Write a poem about rain" --attributes tier=gold,language=en\n' +
+    '  pointsman route --model my-model "Write a poem about rain" --explore thompson --among 20',
   options: {
     model: { type: 'string', value: 'FOLDER', help: 'what `pointsman learn` wrote' },
     file: { type: 'string', value: 'FILE', help: 'conversations as JSON or JSON lines; - reads standard input' },
@@ -26,7 +39,11 @@ export const routeConversations: Command = {
     eligible: { type: 'string', multiple: true, value: 'IDS', help: 'only these experts: a,b or @file with an id a line' },
     exclude: { type: 'string', multiple: true, value: 'IDS', help: 'none of these experts: a,b or @file with an id a line' },
     'ignore-unknown': { type: 'boolean', help: 'pass over ids of --eligible and --exclude that the model does not know' },
-    explore: { type: 'string', value: 'EPSILON', help: 'with this probability try one of the best candidates at random' },
+    explore: {
+      type: 'string',
+      value: 'HOW',
+      help: "a number: with this probability try one of the best candidates at random; 'thompson': each as likely as it is the best",
+    },
     among: { type: 'string', value: 'N', help: 'how many of the best take part in exploring (default: k)' },
     seed: { type: 'string', value: 'N', help: 'makes exploring repeatable' },
     encoder: ENCODER,
@@ -36,9 +53,6 @@ export const routeConversations: Command = {
     const file = text(values, 'file');
     if (positionals.length > 1) throw usage('put the conversation in quotes');
     if ((positionals.length === 1) === (file !== undefined)) throw usage('give either a conversation or --file');
-    const epsilon = number(values, 'explore');
-    const among = integer(values, 'among', 1);
-    if (among !== undefined && epsilon === undefined) throw usage('--among needs --explore');
     const given = attributes(values);
     const options = {
       k: resultCount(values),
@@ -46,7 +60,7 @@ export const routeConversations: Command = {
       eligible: await idList(values, 'eligible'),
       exclude: await idList(values, 'exclude'),
       ignoreUnknown: values['ignore-unknown'] === true,
-      explore: epsilon === undefined ? undefined : { epsilon, among },
+      explore: exploring(values),
       seed: integer(values, 'seed'),
       signal,
     };

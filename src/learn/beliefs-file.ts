@@ -16,9 +16,10 @@ import { type BeliefParameters, Beliefs } from './beliefs.js';
 import { writeDurably } from './durable.js';
 import { checkPath } from './folder.js';
 import { fileError } from './interactions.js';
+import type { ModelVersion } from './live.js';
 import { Posterior } from './posterior.js';
 
-const FORMAT = 'pointsman beliefs 1';
+const FORMAT = 'pointsman beliefs 2';
 const PREAMBLE = 20;
 
 /** Beliefs with what an online learner keeps besides. */
@@ -26,10 +27,12 @@ export interface BeliefState {
   beliefs: Beliefs;
   /** Of the model that they belong to. */
   modelVersion: string;
-  /** Outcomes taken in since learning. */
+  /** Values of metrics taken in since learning. */
   updates: number;
   /** One an expert, milliseconds since 1970; NaN: never. */
   heard: Float64Array;
+  /** Versions before the model's. */
+  past: readonly ModelVersion[];
 }
 
 interface Header {
@@ -37,13 +40,14 @@ interface Header {
   modelVersion: string;
   ids: string[];
   updates: number;
+  past: readonly ModelVersion[];
   /** By metric, the places of experts whose prior is not 1. */
   priors: number[][];
   parts: { bytes: number; checksum: string }[];
 }
 
 /** @throws PointsmanError FILE_IO */
-export async function saveBeliefs(path: string, { beliefs, modelVersion, updates, heard }: BeliefState): Promise<void> {
+export async function saveBeliefs(path: string, { beliefs, modelVersion, updates, heard, past }: BeliefState): Promise<void> {
   checkPath(path, 'path');
   const posteriors = beliefs.posteriors.map((each) => each.parts());
   const arrays: (Float32Array | Float64Array)[] = [beliefs.scores];
@@ -57,6 +61,7 @@ export async function saveBeliefs(path: string, { beliefs, modelVersion, updates
     modelVersion,
     ids: [...beliefs.ids],
     updates,
+    past,
     priors: posteriors.map(({ priors }) => [...priors.keys()]),
     parts: parts.map((part) => ({ bytes: part.byteLength, checksum: learnAddon().checksum(part) })),
   };
@@ -90,7 +95,7 @@ export async function openBeliefs(path: string, parameters: BeliefParameters, mo
   if (header.modelVersion !== modelVersion) {
     throw new PointsmanError('FILE_VERSION', `${path} belongs to the model ${header.modelVersion}, not to ${modelVersion}`);
   }
-  const { ids, updates, priors } = header;
+  const { ids, updates, past, priors } = header;
   const n = parameters.dimensions + 1;
   const D = parameters.content?.dimensions.length ?? 0;
   const lengths = parameters.metrics.flatMap((_, r) =>
@@ -121,5 +126,5 @@ export async function openBeliefs(path: string, parameters: BeliefParameters, mo
     return posterior;
   });
   const heard = new Float64Array(parts.at(-1) as ArrayBuffer);
-  return { beliefs: new Beliefs(parameters, ids, floats(0), posteriors), modelVersion, updates, heard };
+  return { beliefs: new Beliefs(parameters, ids, floats(0), posteriors), modelVersion, updates, heard, past };
 }

@@ -133,8 +133,12 @@ export class Beliefs {
     this.posteriors[r]?.observe(place, z, (rest - expected) * scale);
   }
 
-  /** The standard deviation of Σ_r α_r·ŷ_r, metrics taken as independent. @param psi one row, p @param weights α, one a metric */
-  deviation(place: number, psi: Float32Array, weights: readonly number[]): number {
+  /**
+   * The standard deviation of Σ_r α_r·ŷ_r, metrics taken as independent.
+   * @param psi one row, p @param weights α, one a metric @throws PointsmanError UNKNOWN_EXPERT
+   */
+  deviationOf(expert: string, psi: Float32Array, weights: readonly number[]): number {
+    const place = this.#placeOf(expert);
     let variance = 0;
     for (const [r, posterior] of this.posteriors.entries()) {
       const alpha = weights[r] ?? 0;
@@ -143,13 +147,20 @@ export class Beliefs {
     return Math.sqrt(variance);
   }
 
-  /** A draw of an expert's vector from what is believed of it. */
-  draw(place: number, random: Random): Float32Array {
+  /** A draw of an expert's vector from what is believed of it. @throws PointsmanError UNKNOWN_EXPERT */
+  draw(expert: string, random: Random): Float32Array {
+    const place = this.#placeOf(expert);
     const out = new Float32Array(this.dimensions);
     for (const [r, posterior] of this.posteriors.entries()) {
       this.#block(r, place, posterior.draw(place, random), out, r * (this.parameters.p + 1));
     }
     return out;
+  }
+
+  #placeOf(expert: string): number {
+    const place = this.#places.get(expert);
+    if (place === undefined) throw new PointsmanError('UNKNOWN_EXPERT', `nothing is believed of the expert ${someOf([expert])}`);
+    return place;
   }
 
   get #width(): number {

@@ -1,5 +1,6 @@
 /** Files that are there whole or not at all: written beside their place, synced, and renamed into it. */
-import { open, rename, rm } from 'node:fs/promises';
+import { open, readdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 
 /** A failure, such as of a full disk, leaves the earlier file as it was, and no half of the new one. @throws what the file system throws */
 export async function writeDurably(path: string, ...parts: readonly Uint8Array[]): Promise<void> {
@@ -17,4 +18,24 @@ export async function writeDurably(path: string, ...parts: readonly Uint8Array[]
     await rm(temporary, { force: true }).catch(() => {}); // the first failure is what there is to say
     throw error;
   }
+}
+
+/**
+ * Replaces a folder's files, the last of which names the others. Afterwards those of the earlier set are gone, or, after a failure, those
+ * that were written until then: on a full disk nothing stays that nobody names.
+ * @param before names of the earlier set @param write adds the names of what it writes to `after`, and writes the last
+ */
+export async function replaceFiles(folder: string, before: readonly string[], write: (after: string[]) => Promise<void>): Promise<void> {
+  const present = await readdir(folder);
+  const after: string[] = [];
+  const remove = async (names: readonly string[], kept: readonly string[]) => {
+    for (const name of names) if (!kept.includes(name)) await rm(join(folder, name), { force: true }).catch(() => {});
+  };
+  try {
+    await write(after);
+  } catch (error) {
+    await remove(after, present);
+    throw error;
+  }
+  await remove(before, after);
 }

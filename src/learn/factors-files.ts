@@ -7,12 +7,12 @@
  *
  * The others are named after their content, and factors.json comes last: a folder is the old one or the new one.
  */
-import { open, rm, stat } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PointsmanError } from '../errors.js';
 import type { TaskOptions } from '../types.js';
 import { learnAddon } from './addon.js';
-import { writeDurably } from './durable.js';
+import { replaceFiles, writeDurably } from './durable.js';
 import type { FactorArrays } from './factorise.js';
 import type { FactorSettings } from './factors-addon.js';
 
@@ -52,19 +52,21 @@ export async function saveFactors(folder: string, arrays: FactorArrays, { signal
   try {
     await makeFolder(folder);
     const before = await readHead(folder).catch(() => undefined);
-    const files: { [part: string]: Part } = {};
-    for (const [part, bytes] of Object.entries(parts)) {
-      if (signal?.aborted) throw new PointsmanError('ABORTED', 'saving the factors was aborted', { cause: signal.reason });
-      const checksum = learnAddon().checksum(bytes);
-      const name = part.replace('.', `-${checksum}.`);
-      files[part] = { name, bytes: bytes.byteLength, checksum };
-      await writeDurably(join(folder, name), bytes);
-    }
-    const body: FactorsFile = { format: FORMAT, settings, users: users.length, experts: experts.length, interactions, files };
-    const text = JSON.stringify({ checksum: checksumOf(body), ...body }, null, 2);
-    await writeDurably(join(folder, 'factors.json'), Buffer.from(`${text}\n`));
-    const kept = new Set(Object.values(files).map(({ name }) => name));
-    for (const { name } of Object.values(before?.files ?? {})) if (!kept.has(name)) await rm(join(folder, name), { force: true });
+    const there = Object.values(before?.files ?? {}).map(({ name }) => name);
+    await replaceFiles(folder, there, async (after) => {
+      const files: { [part: string]: Part } = {};
+      for (const [part, bytes] of Object.entries(parts)) {
+        if (signal?.aborted) throw new PointsmanError('ABORTED', 'saving the factors was aborted', { cause: signal.reason });
+        const checksum = learnAddon().checksum(bytes);
+        const name = part.replace('.', `-${checksum}.`);
+        files[part] = { name, bytes: bytes.byteLength, checksum };
+        after.push(name);
+        await writeDurably(join(folder, name), bytes);
+      }
+      const body: FactorsFile = { format: FORMAT, settings, users: users.length, experts: experts.length, interactions, files };
+      const text = JSON.stringify({ checksum: checksumOf(body), ...body }, null, 2);
+      await writeDurably(join(folder, 'factors.json'), Buffer.from(`${text}\n`));
+    });
   } catch (error) {
     if (error instanceof PointsmanError) throw error;
     throw new PointsmanError('FILE_IO', `the factors could not be written to ${folder}: ${(error as Error).message}`, { cause: error });

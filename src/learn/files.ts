@@ -11,7 +11,7 @@
  * Each file is written beside its place and renamed into it, model.json last: it names the version of the others, so a
  * folder that was torn between two models is noticed.
  */
-import { access, readFile, rm } from 'node:fs/promises';
+import { access, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { featureColumns } from '../encode/index.js';
 import { ExpertIndex } from '../engine/index.js';
@@ -19,7 +19,7 @@ import { PointsmanError } from '../errors.js';
 import type { TaskOptions } from '../types.js';
 import { learnAddon } from './addon.js';
 import { openBeliefs, saveBeliefs } from './beliefs-file.js';
-import { writeDurably } from './durable.js';
+import { replaceFiles, writeDurably } from './durable.js';
 import { checkPath, makeFolder } from './folder.js';
 import { type HeadArrays, packHead, unpackHead } from './head.js';
 import { fileError } from './interactions.js';
@@ -58,17 +58,24 @@ export async function saveFolder(
   try {
     await makeFolder(folder);
     const before = await readModelFile(folder).catch(() => undefined);
-    await writeDurably(join(folder, files.parameters.name), bytes);
-    if (arrays.beliefs && files.beliefs) {
-      const heard = new Float64Array(arrays.beliefs.ids.length).fill(Number.NaN);
-      await saveBeliefs(join(folder, files.beliefs.name), { beliefs: arrays.beliefs, modelVersion: version, updates: 0, heard });
-    }
-    await index.save(join(folder, files.experts.name), { signal });
-    const body: ModelFile = { format: FORMAT, version, parameters, files };
-    await writeDurably(join(folder, 'model.json'), Buffer.from(`${JSON.stringify({ checksum: checksumOf(body), ...body }, null, 2)}\n`));
-    if (before && before.version !== version) {
-      for (const { name } of Object.values(before.files)) await rm(join(folder, name), { force: true });
-    }
+    const there = Object.values(before?.files ?? {}).map(({ name }) => name);
+    await replaceFiles(folder, there, async (after) => {
+      after.push(...Object.values(files).map(({ name }) => name));
+      await writeDurably(join(folder, files.parameters.name), bytes);
+      if (arrays.beliefs && files.beliefs) {
+        const heard = new Float64Array(arrays.beliefs.ids.length).fill(Number.NaN);
+        await saveBeliefs(join(folder, files.beliefs.name), {
+          beliefs: arrays.beliefs,
+          modelVersion: version,
+          updates: 0,
+          heard,
+          past: [],
+        });
+      }
+      await index.save(join(folder, files.experts.name), { signal });
+      const body: ModelFile = { format: FORMAT, version, parameters, files };
+      await writeDurably(join(folder, 'model.json'), Buffer.from(`${JSON.stringify({ checksum: checksumOf(body), ...body }, null, 2)}\n`));
+    });
   } catch (error) {
     if (error instanceof PointsmanError) throw error;
     throw new PointsmanError('FILE_IO', `the model could not be written to ${folder}: ${(error as Error).message}`, { cause: error });

@@ -8,6 +8,7 @@ export { type FromScoresOptions, type LabelledConversation, learnFromScores } fr
 export { learn } from './input.js';
 export { type LogLine, logLines, type ReadOptions, readInteractions, tableOf } from './interactions.js';
 export type { LearnOptions } from './learn.js';
+export type { ModelVersion } from './live.js';
 export { readOutcomeMatrix } from './matrix.js';
 export { METRICS, type Metric } from './metrics.js';
 export { type ExpertVectors, LearnedModel, type MetricParameters, type ModelParameters } from './model.js';

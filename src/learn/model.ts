@@ -111,11 +111,27 @@ export class LearnedModel {
     return new LearnedModel(parameters, arrays, index, version, options);
   }
 
-  /** What is believed of the experts: a copy, for `OnlineLearner`. @throws PointsmanError BAD_ARGUMENT for a model without */
+  /** What is believed of the experts: a copy, for `OnlineLearner`. @throws PointsmanError NO_BELIEFS */
   beliefs(): Beliefs {
+    return this.#believed().copy();
+  }
+
+  /**
+   * The standard deviation of an expert's score Σ_r α_r·ŷ_r for one conversation's ψ (p numbers), as it was when the model was learned.
+   * @throws PointsmanError NO_BELIEFS, UNKNOWN_EXPERT
+   */
+  deviation(expert: string, psi: Float32Array, objective: Objective): number {
+    return this.#believed().deviationOf(
+      expert,
+      psi,
+      this.metrics.map((metric) => objective[metric] ?? 0),
+    );
+  }
+
+  #believed(): Beliefs {
     const { beliefs } = this.#arrays;
-    if (!beliefs) throw new PointsmanError('BAD_ARGUMENT', 'the model was learned without beliefs, so it cannot go on learning');
-    return beliefs.copy();
+    if (!beliefs) throw new PointsmanError('NO_BELIEFS', 'the model was learned without beliefs (beliefs: false, or from scores alone)');
+    return beliefs;
   }
 
   /** Writes the model (files.ts); replaces an earlier one in the same folder. @throws PointsmanError FILE_IO */

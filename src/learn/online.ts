@@ -1,19 +1,20 @@
 /**
  * Going on learning: outcomes move the experts' posteriors in closed form, and the index follows.
  *
- * The feature space stays what the model learned; only experts move, each by its own outcomes, so nobody else is touched. A later
- * `learn` replaces the space under a new version: decisions carry the version of the model that made them.
- *
- * With a half-life, an expert's old outcomes count 2^(−age / half-life) when it hears of the next one, or at `age`.
+ * Between fits the feature space stays what the model learned; only experts move, each by its own outcomes, so nobody else is touched.
+ * A space learned from few outcomes has few directions, and no update adds one: so `refit` learns anew when outcomes have grown by half
+ * (`due`), and puts a new version in the place of the old while requests and outcomes come in. Fits of n, 1.5n, 2.25n … outcomes cost three
+ * times the last of them at most, however long the stream. Decisions carry the version that made them; `versions` says what it was.
  */
 import type { ExpertIndex } from '../engine/index.js';
-import { checkOptions, PointsmanError, someOf } from '../errors.js';
+import { checkOptions, PointsmanError } from '../errors.js';
 import { Random } from '../random.js';
-import type { Interaction, MetricName, Objective, OutcomeTable, TaskOptions } from '../types.js';
-import type { Beliefs } from './beliefs.js';
+import type { Interaction, Objective, OutcomeTable, TaskOptions } from '../types.js';
 import { openBeliefs, saveBeliefs } from './beliefs-file.js';
+import { asTable, learn } from './input.js';
 import { tableOf } from './interactions.js';
-import { METRICS } from './metrics.js';
+import type { LearnOptions } from './learn.js';
+import { type LiveModelParts, LiveVersion, type ModelVersion } from './live.js';
 import type { LearnedModel } from './model.js';
 
 export interface OnlineOptions extends TaskOptions {
@@ -22,64 +23,88 @@ export interface OnlineOptions extends TaskOptions {
   threads?: number | undefined;
 }
 
+type Replay = (live: LiveVersion) => Promise<void>;
+
+/** Of outcomes, from one fit to the next (docs/learning.md has what others would give). */
+const GROWTH = 1.5;
+
 export class OnlineLearner {
-  readonly model: LearnedModel;
-  /** The live index: route with it. */
-  readonly index: ExpertIndex;
-  readonly #beliefs: Beliefs;
-  readonly #halfLife: number | undefined;
-  #heard: Float64Array;
-  #updates: number;
+  #live: LiveVersion;
+  readonly #past: ModelVersion[];
+  readonly #options: OnlineOptions;
+  /** What came in since a refit began, to be done again on what it learns. */
+  #since: Replay[] | undefined;
+  #refitting = false;
   /** Writes go one after another, in the order in which they were asked for. */
   #last: Promise<unknown> = Promise.resolve();
 
-  private constructor(model: LearnedModel, index: ExpertIndex, beliefs: Beliefs, heard: Float64Array, updates: number, halfLife?: number) {
-    this.model = model;
-    this.index = index;
-    this.#beliefs = beliefs;
-    this.#heard = heard;
-    this.#updates = updates;
-    this.#halfLife = halfLife;
-  }
-
-  /** Goes on from a model as it was learned. An opened model's own index becomes the live one: one learner for each opening. @throws PointsmanError BAD_ARGUMENT for a model without beliefs or an impossible half-life */
-  static async start(model: LearnedModel, options: OnlineOptions = {}): Promise<OnlineLearner> {
-    const halfLife = checkOnline(options);
-    const beliefs = model.beliefs();
-    return new OnlineLearner(
-      model,
-      await model.index(options),
-      beliefs,
-      new Float64Array(beliefs.ids.length).fill(Number.NaN),
-      0,
-      halfLife,
-    );
+  private constructor(live: LiveVersion, options: OnlineOptions, past: ModelVersion[] = []) {
+    this.#live = live;
+    this.#options = options;
+    this.#past = past;
   }
 
   /**
-   * Goes on from what `save` wrote, with the model that it was started from.
+   * Goes on from a model as it was learned. An opened model's own index becomes the live one: one learner for each opening.
+   * @throws PointsmanError NO_BELIEFS for a model without beliefs, BAD_ARGUMENT for an impossible half-life
+   */
+  static async start(model: LearnedModel, options: OnlineOptions = {}): Promise<OnlineLearner> {
+    checkOnline(options);
+    const beliefs = model.beliefs();
+    return new OnlineLearner(new LiveVersion(model, await model.index(options), beliefs, options.halfLife), options);
+  }
+
+  /**
+   * Goes on from what `save` wrote, with the model that was its `model` then.
    * @throws PointsmanError FILE_MISSING, FILE_IO, FILE_CORRUPT, FILE_VERSION where the state belongs to another model
    */
   static async open(path: string, model: LearnedModel, options: OnlineOptions = {}): Promise<OnlineLearner> {
-    const halfLife = checkOnline(options);
+    checkOnline(options);
     const { parameters } = model.beliefs();
-    const { beliefs, heard, updates } = await openBeliefs(path, parameters, model.version);
+    const { beliefs, heard, updates, past } = await openBeliefs(path, parameters, model.version);
     const index = await model.index(options);
-    const learner = new OnlineLearner(model, index, beliefs, heard, updates, halfLife);
+    const live = new LiveVersion(model, index, beliefs, options.halfLife, heard, updates);
     const here = new Set(beliefs.ids);
     await index.remove([...index.ids()].filter((id) => !here.has(id)));
-    await learner.#publish([...beliefs.ids.keys()], options);
-    return learner;
+    await live.publish([...beliefs.ids.keys()], options);
+    return new OnlineLearner(live, options, [...past]);
   }
 
-  /** Outcomes taken in since the model was learned. */
+  /** Of the present version; `refit` replaces it. */
+  get model(): LearnedModel {
+    return this.#live.model;
+  }
+
+  /** The live index of the present version. `Router.from(learner)` searches it, and follows to the next. */
+  get index(): ExpertIndex {
+    return this.#live.index;
+  }
+
+  /** What a router is made of, at present. */
+  get parts(): LiveModelParts {
+    return this.#live.parts;
+  }
+
+  /** Values of metrics taken in since the model was learned: a record with stars and a length has two. */
   get updates(): number {
-    return this.#updates;
+    return this.#live.updates;
   }
 
   /** Experts that something is believed of. */
   get size(): number {
-    return this.#beliefs.ids.length;
+    return this.#live.beliefs.ids.length;
+  }
+
+  /** Every version so far, the present one last. */
+  get versions(): readonly ModelVersion[] {
+    return [...this.#past, this.#live.described];
+  }
+
+  /** Have outcomes grown `growth` times since the model was learned, so that it is time for `refit`? @throws PointsmanError BAD_ARGUMENT */
+  due(growth = GROWTH): boolean {
+    if (!(growth > 1)) throw new PointsmanError('BAD_ARGUMENT', `growth must be a number above 1, not ${String(growth)}`);
+    const { model, updates } = this.#live;
+    return updates >= (growth - 1) * model.parameters.chosen.outcomes;
   }
 
   /**
@@ -89,16 +114,10 @@ export class OnlineLearner {
    */
   async add(expert: string, scores?: ArrayLike<number>): Promise<void> {
     if (typeof expert !== 'string' || expert === '') throw new PointsmanError('BAD_ARGUMENT', 'an expert needs a name');
-    const named = this.#beliefs.parameters.content?.dimensions ?? [];
-    if (scores !== undefined) {
-      if (scores.length !== named.length)
-        throw new PointsmanError('WRONG_SHAPE', `scores must have ${named.length} numbers, one a named dimension`);
-      for (let d = 0; d < scores.length; d++) {
-        if (typeof scores[d] !== 'number' || Math.abs(scores[d] as number) === Number.POSITIVE_INFINITY)
-          throw new PointsmanError('BAD_ARGUMENT', `the score in ${named[d]} must be a number, NaN where it is missing`);
-      }
-    }
-    await this.#inTurn(async () => this.#publish([this.#newcomer(expert, scores)], {}));
+    await this.#inTurn(() => {
+      if (scores !== undefined) checkScores(scores, namedDimensions(this.#live));
+      return this.#live.add([[expert, scores]]);
+    });
   }
 
   /**
@@ -108,111 +127,79 @@ export class OnlineLearner {
    */
   async update(interactions: Iterable<Interaction>, options: TaskOptions = {}): Promise<void> {
     const table = tableOf(interactions);
-    await this.#inTurn(() => this.#update(table, options));
+    await this.#inTurn(async () => {
+      await this.#live.take(table, options);
+      this.#since?.push((live) => live.take(table));
+    });
   }
 
   /** Lets all outcomes grow old to this moment (milliseconds since 1970): an expert that nobody asks fades to its prior. */
   async age(now: number, options: TaskOptions = {}): Promise<void> {
-    if (this.#halfLife === undefined) throw new PointsmanError('BAD_ARGUMENT', 'without a half-life outcomes do not grow old');
+    if (this.#options.halfLife === undefined) throw new PointsmanError('BAD_ARGUMENT', 'without a half-life outcomes do not grow old');
     if (!Number.isFinite(now)) throw new PointsmanError('BAD_ARGUMENT', 'now must be a time in milliseconds');
     await this.#inTurn(async () => {
-      const places = [...this.#heard.subarray(0, this.size).keys()].filter((place) => this.#grow(place, now));
-      await this.#publish(places, options);
+      await this.#live.age(now, options);
+      this.#since?.push((live) => live.age(now, {}));
     });
   }
 
-  /** The standard deviation of an expert's score for one conversation's ψ; infinite for an expert that is not known. */
+  /**
+   * Learns anew and puts the new version in the place of the old one, which answers until then; a failure leaves it there.
+   * Outcomes that come in meanwhile reach both. Experts that the log does not name stay, with their scores or the population to go by.
+   *
+   * @param log all outcomes to learn from, those that `update` was given before this call included; with a half-life those of the last few
+   * half-lives, since learning weighs all alike
+   * @returns the new model: save it before the learner's state, which belongs to it
+   * @throws PointsmanError as `learn`; BAD_ARGUMENT while another refit is under way
+   */
+  async refit(log: Iterable<Interaction> | OutcomeTable, options: Omit<LearnOptions, 'beliefs'> = {}): Promise<LearnedModel> {
+    if (this.#refitting) throw new PointsmanError('BAD_ARGUMENT', 'a refit is under way');
+    const table = asTable(log);
+    const { halfLife, threads } = this.#options;
+    if (halfLife !== undefined && !table.at)
+      throw new PointsmanError('BAD_ARGUMENT', 'with a half-life every outcome must say when it was (at)');
+    this.#refitting = true;
+    try {
+      const since: Replay[] = [];
+      // In turn: outcomes that were given before this call are the log's, even if they are not taken in yet.
+      await this.#inTurn(async () => {
+        this.#since = since;
+      });
+      const model = await learn(table, { threads, ...options, beliefs: true });
+      const next = new LiveVersion(model, await model.index({ threads }), model.beliefs(), halfLife);
+      next.remember(table);
+      await this.#inTurn(async () => {
+        await next.add(left(this.#live, next));
+        for (const again of since) await again(next);
+        this.#past.push(this.#live.described);
+        this.#live = next;
+      });
+      return model;
+    } finally {
+      this.#since = undefined;
+      this.#refitting = false;
+    }
+  }
+
+  /**
+   * The standard deviation of an expert's score for one conversation's ψ in the present space (p numbers).
+   * @throws PointsmanError UNKNOWN_EXPERT
+   */
   deviation(expert: string, psi: Float32Array, objective: Objective): number {
-    const place = this.#beliefs.place(expert);
-    if (place === undefined) return Number.POSITIVE_INFINITY;
-    return this.#beliefs.deviation(
-      place,
-      psi,
-      this.model.metrics.map((metric) => objective[metric] ?? 0),
-    );
+    return this.#live.deviation(expert, psi, objective);
   }
 
   /** A draw of an expert's vector from its posterior. @throws PointsmanError UNKNOWN_EXPERT */
   draw(expert: string, seed: number): Float32Array {
-    const place = this.#beliefs.place(expert);
-    if (place === undefined) throw new PointsmanError('UNKNOWN_EXPERT', `nothing is believed of the expert ${someOf([expert])}`);
-    return this.#beliefs.draw(place, new Random(seed));
+    return this.#live.beliefs.draw(expert, new Random(seed));
   }
 
   /** Writes the state (beliefs-file.ts); an earlier file stays whole until the new one is. @throws PointsmanError FILE_IO */
   async save(path: string): Promise<void> {
     await this.#inTurn(() => {
-      const heard = this.#heard.slice(0, this.size);
-      return saveBeliefs(path, { beliefs: this.#beliefs, modelVersion: this.model.version, updates: this.#updates, heard });
+      const { beliefs, model, updates, heard } = this.#live;
+      return saveBeliefs(path, { beliefs, modelVersion: model.version, updates, heard, past: this.#past });
     });
-  }
-
-  async #update(table: OutcomeTable, { signal }: TaskOptions): Promise<void> {
-    const count = table.conversation.length;
-    if (count === 0) return;
-    for (const name of Object.keys(table.metrics) as MetricName[]) {
-      if (!this.model.metrics.includes(name))
-        throw new PointsmanError('BAD_ARGUMENT', `the model has no metric '${name}', only ${this.model.metrics.join(', ')}`);
-    }
-    if (this.#halfLife !== undefined && !table.at) {
-      throw new PointsmanError('BAD_ARGUMENT', 'with a half-life every outcome must say when it was (at)');
-    }
-    const text = await this.model.encoder.encode(table.conversations, { signal });
-    const psi = table.attributes ? this.model.withAttributes(text, table.attributes) : text;
-    const p = this.model.dimensionNames.length;
-    const moved = new Set<number>();
-    for (let n = 0; n < count; n++) {
-      const expert = table.experts[table.expert[n] as number] as string;
-      const place = this.#beliefs.place(expert) ?? this.#newcomer(expert);
-      const at = table.at?.[n] ?? Number.NaN;
-      if (!Number.isNaN(at)) {
-        this.#grow(place, at);
-        this.#heard[place] = Math.max(at, this.#heard[place] || at);
-      }
-      const c = table.conversation[n] as number;
-      const row = psi.subarray(c * p, (c + 1) * p);
-      for (const [r, { name, mean, deviation, expected }] of this.model.parameters.metrics.entries()) {
-        const y = table.metrics[name]?.[n] ?? Number.NaN;
-        if (Number.isNaN(y)) continue;
-        const rest = (METRICS[name].scale(y) - mean) / deviation - expected - (row[p - this.model.metrics.length + r] as number);
-        this.#beliefs.observe(place, r, row, rest);
-      }
-      moved.add(place);
-      this.#updates++;
-    }
-    await this.#publish([...moved], {});
-  }
-
-  #newcomer(expert: string, scores?: ArrayLike<number>): number {
-    const place = this.#beliefs.add(expert, scores);
-    if (place >= this.#heard.length) {
-      const grown = new Float64Array(Math.max(16, 2 * place)).fill(Number.NaN);
-      grown.set(this.#heard);
-      this.#heard = grown;
-    }
-    this.#heard[place] = Number.NaN;
-    return place;
-  }
-
-  /** @returns whether something was forgotten */
-  #grow(place: number, now: number): boolean {
-    const since = now - (this.#heard[place] as number);
-    if (this.#halfLife === undefined || !(since > 0)) return false;
-    for (const posterior of this.#beliefs.posteriors) posterior.forget(place, 2 ** (-since / this.#halfLife));
-    this.#heard[place] = now;
-    return true;
-  }
-
-  async #publish(places: readonly number[], options: TaskOptions): Promise<void> {
-    if (places.length === 0) return;
-    const width = this.index.dimensions;
-    const vectors = new Float32Array(places.length * width);
-    for (const [i, place] of places.entries()) vectors.set(this.#beliefs.vector(place), i * width);
-    await this.index.upsert(
-      places.map((place) => this.#beliefs.ids[place] as string),
-      vectors,
-      options,
-    );
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -222,11 +209,32 @@ export class OnlineLearner {
   }
 }
 
-function checkOnline(options: OnlineOptions): number | undefined {
+const namedDimensions = ({ beliefs }: LiveVersion): readonly string[] => beliefs.parameters.content?.dimensions ?? [];
+
+/** Experts that the next version does not know yet, with their scores where both have the same named dimensions. */
+function left(present: LiveVersion, next: LiveVersion): [string, Float32Array?][] {
+  const named = namedDimensions(present);
+  const same = named.length > 0 && String(named) === String(namedDimensions(next));
+  return [...present.beliefs.ids.entries()].flatMap(([place, id]): [string, Float32Array?][] => {
+    if (next.beliefs.place(id) !== undefined) return [];
+    return [same ? [id, present.beliefs.scores.slice(place * named.length, (place + 1) * named.length)] : [id]];
+  });
+}
+
+/** @throws PointsmanError WRONG_SHAPE, BAD_ARGUMENT */
+function checkScores(scores: ArrayLike<number>, named: readonly string[]): void {
+  if (scores.length !== named.length)
+    throw new PointsmanError('WRONG_SHAPE', `scores must have ${named.length} numbers, one a named dimension`);
+  for (let d = 0; d < scores.length; d++) {
+    if (typeof scores[d] !== 'number' || Math.abs(scores[d] as number) === Number.POSITIVE_INFINITY)
+      throw new PointsmanError('BAD_ARGUMENT', `the score in ${named[d]} must be a number, NaN where it is missing`);
+  }
+}
+
+function checkOnline(options: OnlineOptions): void {
   checkOptions(options, ['halfLife', 'threads', 'signal', 'onProgress'], 'the online learner');
   const { halfLife } = options;
   if (halfLife !== undefined && !(Number.isFinite(halfLife) && halfLife > 0)) {
     throw new PointsmanError('BAD_ARGUMENT', `halfLife must be a positive number of milliseconds, not ${String(halfLife)}`);
   }
-  return halfLife;
 }

@@ -57,13 +57,28 @@ export interface FeatureSpace {
   readOut(metric: MetricName, psi: Float32Array, advantage: number): number;
 }
 
-/** Tries, with probability ε, one of the best candidates at random instead of the best. */
-export interface Explore {
-  /** ε, 0 to 1. */
-  epsilon: number;
-  /** How many of the best candidates take part, the best included. Default: k. */
-  among?: number | undefined;
+/** How sure a model is of its experts; `LearnedModel` and `OnlineLearner` are. */
+export interface Uncertainty {
+  /**
+   * The standard deviation of Σ_r α_r·ŷ_r for one conversation's ψ (p numbers), in the unit of the score.
+   * @throws PointsmanError NO_BELIEFS, UNKNOWN_EXPERT
+   */
+  deviation(expert: string, psi: Float32Array, objective: Objective): number;
 }
+
+/**
+ * How to try others than the best (policy.ts). ε-greedy: with probability ε one of the best candidates at random. Thompson: each
+ * with the probability that it is the best, by what is believed of the experts.
+ */
+export type Explore =
+  | {
+      policy?: 'epsilon-greedy' | undefined;
+      /** ε, 0 to 1. */
+      epsilon: number;
+      /** How many of the best candidates take part, the best included; 1 to 4096. Default: k. */
+      among?: number | undefined;
+    }
+  | { policy: 'thompson'; among?: number | undefined };
 
 export interface RouteOptions {
   /** How many candidates a decision lists, 1–4096; at least `explore.among` are listed. Default 5. */
@@ -96,6 +111,8 @@ export interface Candidate {
   propensity: number;
   /** What to expect of it, in the metric's own unit. */
   predictions: { [metric in MetricName]?: number };
+  /** The standard deviation of what is believed of `score`, where the policy asked for it. */
+  deviation?: number;
   contributions: {
     /** α_r·ŷ_r: they sum to the score. */
     metrics: { [metric in MetricName]?: number };
@@ -107,7 +124,7 @@ export interface Candidate {
 }
 
 /** How the expert was chosen among the candidates. */
-export type Policy = { name: 'greedy' } | { name: 'epsilon-greedy'; epsilon: number; among: number };
+export type Policy = { name: 'greedy' } | { name: 'epsilon-greedy'; epsilon: number; among: number } | { name: 'thompson'; among: number };
 
 /** One routed conversation; plain data that JSON keeps whole. */
 export interface Decision {

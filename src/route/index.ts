@@ -10,6 +10,7 @@ export type {
   Policy,
   RouteOptions,
   Scorer,
+  Uncertainty,
 } from './contract.js';
 export { DEFAULT_OBJECTIVE } from './objective.js';
-export { type RoutableModel, Router, type RouterParts } from './router.js';
+export { type LiveParts, type RoutableModel, Router, type RouterParts } from './router.js';

@@ -4,7 +4,7 @@ import { checkOptions, PointsmanError, someOf } from '../errors.js';
 import { LearnedModel } from '../learn/index.js';
 import { Random } from '../random.js';
 import type { Attributes, Conversation, Encoder, Objective, TaskOptions } from '../types.js';
-import type { AdvantageUnit, Candidate, Decision, ExpertSet, FeatureSpace, Policy, RouteOptions, Scorer } from './contract.js';
+import type { AdvantageUnit, Candidate, Decision, ExpertSet, FeatureSpace, Policy, RouteOptions, Scorer, Uncertainty } from './contract.js';
 import { checkAttributes, checkConversations } from './conversations.js';
 import { explain } from './explain.js';
 import { checkObjective } from './objective.js';
@@ -15,12 +15,20 @@ export interface RouterParts {
   encoder: Encoder;
   scorer: Scorer;
   space: FeatureSpace;
+  /** Needed by Thompson sampling alone. */
+  uncertainty?: Uncertainty | undefined;
+}
+
+/** Parts that are replaced while requests come in, all of them at once; `OnlineLearner` is one. A request keeps those it began with. */
+export interface LiveParts {
+  readonly parts: RouterParts;
 }
 
 /** A model that brings its own encoder and experts; `learn` gives one. */
 export interface RoutableModel extends FeatureSpace {
   encoder: Encoder;
   index(options?: TaskOptions): Promise<Scorer>;
+  deviation?: Uncertainty['deviation'];
 }
 
 /** The most candidates that a decision can list: the engine's own limit. */
@@ -43,32 +51,23 @@ const OPTIONS = Object.keys({
  * lets the policy choose among them, and says why.
  */
 export class Router {
-  readonly #encoder: Encoder;
-  readonly #scorer: Scorer;
-  readonly #space: FeatureSpace;
+  readonly #source: LiveParts;
+  #checked: RouterParts;
 
   /** @throws PointsmanError BAD_ARGUMENT when a part is missing, WRONG_SHAPE when they do not fit each other */
-  constructor(parts: RouterParts) {
-    const { encoder, scorer, space } = checkParts(parts);
-    const p = space.dimensionNames.length;
-    const width = space.metrics.length * (p + 1);
-    if (encoder.dimensions !== p) {
-      throw new PointsmanError('WRONG_SHAPE', `the encoder gives ${encoder.dimensions} dimensions, the feature space has ${p}`);
-    }
-    if (scorer.dimensions !== width) {
-      throw new PointsmanError('WRONG_SHAPE', `the index has ${scorer.dimensions} dimensions, the feature space needs ${width}`);
-    }
-    this.#encoder = encoder;
-    this.#scorer = scorer;
-    this.#space = space;
+  constructor(parts: RouterParts | LiveParts) {
+    this.#source = parts !== null && typeof parts === 'object' && 'parts' in parts ? parts : { parts };
+    this.#checked = checkParts(this.#source.parts);
   }
 
-  /** A router over a model, such as `learn` returns. @throws PointsmanError BAD_ARGUMENT */
-  static async from(model: RoutableModel, options: TaskOptions = {}): Promise<Router> {
+  /** A router over a model, such as `learn` returns, or over an `OnlineLearner`, whose versions it follows. @throws PointsmanError BAD_ARGUMENT */
+  static async from(model: RoutableModel | LiveParts, options: TaskOptions = {}): Promise<Router> {
+    if (model !== null && typeof model === 'object' && 'parts' in model) return new Router(model);
     if (typeof model?.index !== 'function') {
       throw new PointsmanError('BAD_ARGUMENT', 'Router.from takes a model, such as learn returns; Router.open takes its folder');
     }
-    return new Router({ encoder: model.encoder, scorer: await model.index(options), space: model });
+    const uncertainty = typeof model.deviation === 'function' ? (model as Uncertainty) : undefined;
+    return new Router({ encoder: model.encoder, scorer: await model.index(options), space: model, uncertainty });
   }
 
   /**
@@ -84,31 +83,32 @@ export class Router {
 
   /** The metrics that an objective may weigh. */
   get metrics(): FeatureSpace['metrics'] {
-    return this.#space.metrics;
+    return this.#parts.space.metrics;
   }
 
   /** Attributes of conversations that a request may give. */
   get attributeNames(): readonly string[] {
-    return this.#space.attributeNames ?? [];
+    return this.#parts.space.attributeNames ?? [];
   }
 
   /** Names of the feature space's dimensions, in the order of `contributions.dimensions`. */
   get dimensionNames(): readonly string[] {
-    return this.#space.dimensionNames;
+    return this.#parts.space.dimensionNames;
   }
 
   /** What a score is in, before the objective's weights: see `FeatureSpace`. */
   get advantageIn(): AdvantageUnit {
-    return this.#space.advantageIn ?? 'deviations';
+    return this.#parts.space.advantageIn ?? 'deviations';
   }
 
   get modelVersion(): string {
-    return this.#space.version;
+    return this.#parts.space.version;
   }
 
   /**
    * One decision a conversation, in order.
-   * @throws PointsmanError BAD_CONVERSATION, BAD_OBJECTIVE, BAD_K, BAD_ARGUMENT, UNKNOWN_EXPERT, NO_CANDIDATES, ABORTED
+   * @throws PointsmanError BAD_CONVERSATION, BAD_OBJECTIVE, BAD_K, BAD_ARGUMENT, UNKNOWN_EXPERT, NO_CANDIDATES, ABORTED; NO_BELIEFS
+   * where Thompson sampling is asked of a model that was learned without
    */
   async route(conversations: readonly Conversation[], options: RouteOptions = {}): Promise<Decision[]> {
     const checked = checkConversations(conversations);
@@ -117,75 +117,95 @@ export class Router {
     if (!Number.isInteger(k) || k < 1 || k > MAX_K) {
       throw new PointsmanError('BAD_K', `k must be an integer from 1 to ${MAX_K}, not ${String(k)}`);
     }
-    const objective = checkObjective(options.objective, this.#space.metrics);
+    const { encoder, scorer, space, uncertainty } = this.#parts;
+    const objective = checkObjective(options.objective, space.metrics);
     const policy = checkPolicy(options.explore, k);
     const random = new Random(checkSeed(options.seed));
     const attributes = checkAttributes(options.attributes, checked.length);
-    const filter = this.#filter(options);
+    const filter = filterOf(scorer, options);
     if (checked.length === 0) return [];
 
-    const psi = this.#known(await this.#encoder.encode(checked, { signal }), attributes);
-    const queries = this.#space.queryVectors(psi, objective);
+    const psi = known(space, await encoder.encode(checked, { signal }), attributes);
+    const queries = space.queryVectors(psi, objective);
     const listed = policy.name === 'greedy' ? k : Math.max(k, policy.among);
-    const hits = await this.#scorer.search(queries, { k: listed, filter, signal });
+    const hits = await scorer.search(queries, { k: listed, filter, signal });
 
-    const unit = this.#space.queryVectors(psi, Object.fromEntries(this.#space.metrics.map((metric) => [metric, 1])));
+    const unit = space.queryVectors(psi, Object.fromEntries(space.metrics.map((metric) => [metric, 1])));
     const at = new Date().toISOString();
     return checked.map((conversation, i) => {
-      const p = this.#encoder.dimensions;
-      const width = this.#scorer.dimensions;
+      const p = encoder.dimensions;
+      const width = scorer.dimensions;
       const best = hits.ids(i).flatMap((expert, rank) => {
-        const vector = this.#scorer.vector(expert);
+        const vector = scorer.vector(expert);
         if (vector === undefined) return []; // removed while we searched: it cannot answer any more
         const score = hits.scores[i * hits.k + rank] as number;
-        const why = explain(this.#space, objective, psi.subarray(i * p, (i + 1) * p), unit.subarray(i * width, (i + 1) * width), vector);
-        return [{ expert, score, ...why }];
+        const row = psi.subarray(i * p, (i + 1) * p);
+        const why = explain(space, objective, row, unit.subarray(i * width, (i + 1) * width), vector);
+        const asked = policy.name === 'thompson' && rank < policy.among;
+        return [{ expert, score, ...(asked && { deviation: deviationOf(uncertainty, expert, row, objective) }), ...why }];
       });
       return decide(conversation, attributes?.[i], Array.from(psi.subarray(i * p, (i + 1) * p)), best, {
         objective,
         policy,
         random,
         at,
-        modelVersion: this.#space.version,
+        modelVersion: space.version,
       });
     });
   }
 
-  #known(psi: Float32Array, attributes: readonly Attributes[] | undefined): Float32Array {
-    if (attributes === undefined) return psi;
-    if (this.#space.withAttributes) return this.#space.withAttributes(psi, attributes);
-    throw new PointsmanError('BAD_ARGUMENT', 'the model knows of no attributes of conversations');
+  /** Of the source's present version; checked when it is new. */
+  get #parts(): RouterParts {
+    const { parts } = this.#source;
+    if (parts !== this.#checked) this.#checked = checkParts(parts);
+    return this.#checked;
   }
+}
 
-  #filter({ eligible, exclude, ignoreUnknown = false }: RouteOptions): ExpertSet | undefined {
-    checkIds(eligible, 'eligible');
-    checkIds(exclude, 'exclude');
-    if (typeof ignoreUnknown !== 'boolean') {
-      throw new PointsmanError('BAD_ARGUMENT', `ignoreUnknown must be true or false, not ${String(ignoreUnknown)}`);
-    }
-    if (eligible === undefined && (exclude === undefined || exclude.length === 0)) return undefined;
-    const out = new Set(exclude);
-    const left = eligible?.filter((id) => !out.has(id));
-    const filter = left ? this.#scorer.filter(left) : this.#scorer.filter([...out], { complement: true });
-    if (!ignoreUnknown) {
-      this.#refuseUnknown([...out], 'exclude');
-      // A set as large as its list holds all of it; a million ids are looked at one by one only where it does not.
-      if (left && filter.size < left.length) this.#refuseUnknown(left, 'eligible');
-    }
-    if (filter.size === 0) {
-      throw new PointsmanError('NO_CANDIDATES', 'no expert of the model is left after eligible and exclude');
-    }
-    return filter;
-  }
+function known(space: FeatureSpace, psi: Float32Array, attributes: readonly Attributes[] | undefined): Float32Array {
+  if (attributes === undefined) return psi;
+  if (space.withAttributes) return space.withAttributes(psi, attributes);
+  throw new PointsmanError('BAD_ARGUMENT', 'the model knows of no attributes of conversations');
+}
 
-  #refuseUnknown(ids: readonly string[], option: string): void {
-    const unknown = [...new Set(ids.filter((id) => !this.#scorer.has(id)))];
-    if (unknown.length === 0) return;
-    throw new PointsmanError(
-      'UNKNOWN_EXPERT',
-      `${option} names experts that the model does not know: ${someOf(unknown)} (ignoreUnknown, or --ignore-unknown, passes over them)`,
-    );
+/** @throws PointsmanError NO_BELIEFS */
+function deviationOf(uncertainty: Uncertainty | undefined, expert: string, psi: Float32Array, objective: Objective): number {
+  const deviation = uncertainty?.deviation(expert, psi, objective);
+  if (deviation !== undefined && Number.isFinite(deviation) && deviation >= 0) return deviation;
+  throw new PointsmanError(
+    'NO_BELIEFS',
+    `Thompson sampling needs to know how sure the model is of ${someOf([expert])}, which it does not know`,
+  );
+}
+
+function filterOf(scorer: Scorer, { eligible, exclude, ignoreUnknown = false }: RouteOptions): ExpertSet | undefined {
+  checkIds(eligible, 'eligible');
+  checkIds(exclude, 'exclude');
+  if (typeof ignoreUnknown !== 'boolean') {
+    throw new PointsmanError('BAD_ARGUMENT', `ignoreUnknown must be true or false, not ${String(ignoreUnknown)}`);
   }
+  if (eligible === undefined && (exclude === undefined || exclude.length === 0)) return undefined;
+  const out = new Set(exclude);
+  const left = eligible?.filter((id) => !out.has(id));
+  const filter = left ? scorer.filter(left) : scorer.filter([...out], { complement: true });
+  if (!ignoreUnknown) {
+    refuseUnknown(scorer, [...out], 'exclude');
+    // A set as large as its list holds all of it; a million ids are looked at one by one only where it does not.
+    if (left && filter.size < left.length) refuseUnknown(scorer, left, 'eligible');
+  }
+  if (filter.size === 0) {
+    throw new PointsmanError('NO_CANDIDATES', 'no expert of the model is left after eligible and exclude');
+  }
+  return filter;
+}
+
+function refuseUnknown(scorer: Scorer, ids: readonly string[], option: string): void {
+  const unknown = [...new Set(ids.filter((id) => !scorer.has(id)))];
+  if (unknown.length === 0) return;
+  throw new PointsmanError(
+    'UNKNOWN_EXPERT',
+    `${option} names experts that the model does not know: ${someOf(unknown)} (ignoreUnknown, or --ignore-unknown, passes over them)`,
+  );
 }
 
 function checkParts(parts: RouterParts): RouterParts {
@@ -198,8 +218,20 @@ function checkParts(parts: RouterParts): RouterParts {
       throw new PointsmanError('BAD_ARGUMENT', `a router needs an encoder, a scorer and a space: ${name} ${what}`);
     }
   }
-  if (!Array.isArray(parts.space.metrics) || !Array.isArray(parts.space.dimensionNames)) {
+  const { encoder, scorer, space, uncertainty } = parts;
+  if (!Array.isArray(space.metrics) || !Array.isArray(space.dimensionNames)) {
     throw new PointsmanError('BAD_ARGUMENT', 'the space of a router needs metrics and dimensionNames, both arrays');
+  }
+  if (uncertainty !== undefined && typeof uncertainty?.deviation !== 'function') {
+    throw new PointsmanError('BAD_ARGUMENT', 'the uncertainty of a router has no method deviation');
+  }
+  const p = space.dimensionNames.length;
+  const width = space.metrics.length * (p + 1);
+  if (encoder.dimensions !== p) {
+    throw new PointsmanError('WRONG_SHAPE', `the encoder gives ${encoder.dimensions} dimensions, the feature space has ${p}`);
+  }
+  if (scorer.dimensions !== width) {
+    throw new PointsmanError('WRONG_SHAPE', `the index has ${scorer.dimensions} dimensions, the feature space needs ${width}`);
   }
   return parts;
 }
@@ -212,7 +244,7 @@ function decide(
   context: { objective: Objective; policy: Policy; random: Random; at: string; modelVersion: string },
 ): Decision {
   const { objective, policy, random, at, modelVersion } = context;
-  const probabilities = propensities(policy, best.length);
+  const probabilities = propensities(policy, best);
   const rank = draw(probabilities, random);
   const candidates = best.map((candidate, i) => ({ ...candidate, propensity: probabilities[i] as number }));
   const chosen = candidates[rank];

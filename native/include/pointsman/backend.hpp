@@ -41,7 +41,7 @@ typedef struct {
   const uint64_t* left_out;  // bit i: row i is not in the filter; null: there is none, or a plugin is asked
   uint32_t capacity;         // rows that the block can come to hold, always the same for one id
   uint32_t count;            // rows visible in this version; a later version shows no fewer
-  uint32_t dead_count;       // bits of `dead`; a later version has these and more: the number tells sets apart
+  uint32_t dead_count;  // bits of `dead`; a later version has these and more: the number tells sets apart
   pointsman_codes codings[POINTSMAN_CODINGS];
 } pointsman_block;
 
@@ -57,8 +57,8 @@ typedef struct {
   uint32_t query_count;
   uint32_t codings;  // bit c: pages may be scanned in coding c; bytes always may, to a plugin they alone
   uint32_t k;        // 1–4096
-  // The filter by handle; to the CPU, the blocks' `left_out` say the same by row. Bit h: the expert with handle h is
-  // eligible; null: all are.
+  // The filter by handle; to the CPU, the blocks' `left_out` say the same by row. Bit h: the expert with
+  // handle h is eligible; null: all are.
   const uint64_t* filter;
   uint32_t filter_handles;  // bits in `filter`; higher handles are not eligible
   uint32_t threads;         // at most so many of the pool's
