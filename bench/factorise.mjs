@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
-import { factorise, readPreferences } from '../dist/index.js';
+import { ExpertIndex, factorise, readPreferences } from '../dist/index.js';
 import { scaleMain } from './factorise-scale.mjs';
 import { measureLimits } from './limits.mjs';
 import { provenance, short, summary, table, writeJson } from './report.mjs';
@@ -50,7 +50,8 @@ export async function main(args) {
   const facts = provenance();
   const [factors, sweeps, rounds, threads] = [values.factors, values.sweeps, values.rounds, values.threads ?? facts.cores].map(Number);
   const preferences = await readPreferences(values.data);
-  const limits = measureLimits(threads);
+  const { isa } = new ExpertIndex({ dimensions: 1 }).stats();
+  const limits = measureLimits({ threads, isa });
   const ours = { name: 'pointsman', setting: `float32, Cholesky, ${threads} threads`, seconds: [] };
   const list = [ours];
   const folder = mkdtempSync(join(tmpdir(), 'pointsman-bench-'));
