@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
-import { factorise, readPreferences } from '../dist/index.js';
+import { ExpertIndex, factorise, readPreferences } from '../dist/index.js';
 import { scaleMain } from './factorise-scale.mjs';
 import { measureLimits } from './limits.mjs';
 import { provenance, short, summary, table, writeJson } from './report.mjs';
@@ -18,7 +18,7 @@ const HELP = `npm run bench -- factorise [options]
   --sweeps N       (10), and half a sweep more for the users
   --rounds N       interleaved rounds, of which the medians are told (5)
   --threads N      of both (all)
-  --python PATH    a python with numpy: the peer (python3); 'none' for none
+  --python PATH    a python with numpy: the peer (/usr/bin/python3, Debian's with python3-numpy); 'none' for none
   --json FILE      where the report goes (bench/results/local/factorise.json)
   --scale N        synthetic instead: N interactions of N / 100 experts and N / 50 users, from disk; --sweeps, --factors as above,
                    --folder for the files, which stay, so that a run that was stopped goes on from its checkpoint
@@ -37,7 +37,7 @@ export async function main(args) {
       sweeps: { type: 'string', default: '10' },
       rounds: { type: 'string', default: '5' },
       threads: { type: 'string' },
-      python: { type: 'string', default: 'python3' },
+      python: { type: 'string', default: '/usr/bin/python3' },
       json: { type: 'string' },
       scale: { type: 'string' },
       folder: { type: 'string' },
@@ -50,7 +50,8 @@ export async function main(args) {
   const facts = provenance();
   const [factors, sweeps, rounds, threads] = [values.factors, values.sweeps, values.rounds, values.threads ?? facts.cores].map(Number);
   const preferences = await readPreferences(values.data);
-  const limits = measureLimits(threads);
+  const { isa } = new ExpertIndex({ dimensions: 1 }).stats();
+  const limits = measureLimits({ threads, isa });
   const ours = { name: 'pointsman', setting: `float32, Cholesky, ${threads} threads`, seconds: [] };
   const list = [ours];
   const folder = mkdtempSync(join(tmpdir(), 'pointsman-bench-'));
@@ -71,27 +72,24 @@ export async function main(args) {
     };
     if (values.python !== 'none') {
       // Threads of BLAS do not always pay on matrices this small: with one, too.
-      for (const [precision, each] of [
-        ['float32', threads],
-        ['float32', 1],
-        ['float64', threads],
-      ]) {
-        const peer = await numpy(values.python, { ...setup, precision }, each);
+      for (const each of new Set([threads, 1])) {
+        const peer = await numpy(values.python, setup, each);
         if (peer) list.push(peer);
       }
     }
     let model;
     for (let round = 0; round <= rounds; round++) {
+      const some = round === 0 ? 1 : sweeps; // to warm up
       for (const contender of list) {
         let seconds;
         if (contender === ours) {
           const start = performance.now();
-          model = await factorise(preferences, { factors, sweeps, threads, ...MODEL });
+          model = await factorise(preferences, { factors, sweeps: some, threads, ...MODEL });
           seconds = (performance.now() - start) / 1000;
         } else {
-          seconds = (await contender.ask({ sweeps })).seconds;
+          seconds = (await contender.ask({ sweeps: some })).seconds;
         }
-        if (round > 0) contender.seconds.push(seconds); // the first round warms up
+        if (round > 0) contender.seconds.push(seconds);
         console.error(`round ${round} of ${rounds}: ${contender.name} ${seconds.toFixed(2)} s`);
       }
     }
@@ -169,8 +167,8 @@ async function numpy(python, setup, threads) {
   };
   const about = await ask(setup);
   return {
-    name: `numpy ${setup.precision}, ${threads} BLAS thread${threads === 1 ? '' : 's'}`,
-    setting: `numpy ${about.numpy}, ${about.blas}, ${threads} threads of BLAS`,
+    name: `numpy, ${threads} BLAS thread${threads === 1 ? '' : 's'}`,
+    setting: `float32, numpy ${about.numpy}, ${about.blas}`,
     seconds: [],
     ask,
     end: () => child.stdin.end(),

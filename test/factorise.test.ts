@@ -65,6 +65,31 @@ describe('factorise', () => {
     await expect(Factorisation.open(file('nowhere'))).rejects.toEqual(code('FILE_MISSING'));
   });
 
+  it('an ensemble scores the mean of its members, folds in, saves and resumes', async () => {
+    const data = tastes(50);
+    const options = { factors: 3, ensemble: 2, seed: 5 };
+    const model = await factorise(data, options);
+    expect(model.factors).toBe(6);
+    const members = await Promise.all([5, 5 + 2 ** 40].map((seed) => factorise(data, { factors: 3, seed })));
+    const score = (each: Factorisation) => {
+      const [x, y] = [each.userVector('u7'), each.expertVector('odd 2')] as [Float32Array, Float32Array];
+      return x.reduce((sum, value, j) => sum + value * (y[j] as number), 0);
+    };
+    const [first, second] = members.map(score) as [number, number];
+    expect(first).not.toBe(second);
+    expect(score(model)).toBeCloseTo((first + second) / 2, 6);
+    const history = data.filter(({ user }) => user === 'u7').map(({ expert }) => expert);
+    expect(await model.foldIn([history])).toEqual(model.userVector('u7'));
+    await model.save(file('ensemble'));
+    expect((await Factorisation.open(file('ensemble'))).arrays).toEqual(model.arrays);
+    const checkpoint = file('ensemble.checkpoint');
+    await factorise(data, { ...options, sweeps: 3, checkpoint });
+    rmSync(`${checkpoint}.1`); // as if it had been stopped before the second member's first sweep
+    const resumed = await factorise(data, { ...options, checkpoint, resume: true });
+    expect(resumed.sweeps).toBe(5 + 8);
+    expect(resumed.arrays).toEqual(model.arrays);
+  });
+
   it('an interaction file gives the same bits as memory; a run is resumed from its checkpoint', async () => {
     const log = tastes(60).map(({ user, expert }) =>
       JSON.stringify({ conversation: [{ role: 'user', content: 'Hi' }], user, expert, retry: false }),
@@ -92,6 +117,10 @@ describe('factorise', () => {
     [{ penalty: Number.NaN }, 'BAD_ARGUMENT'],
     [{ penalty: 0 }, 'BAD_ARGUMENT'],
     [{ resume: true }, 'BAD_ARGUMENT'],
+    [{ ensemble: 0 }, 'BAD_ARGUMENT'],
+    [{ ensemble: 17 }, 'BAD_ARGUMENT'],
+    [{ ensemble: 1.5 }, 'BAD_ARGUMENT'],
+    [{ ensemble: 2, seed: 2 ** 40 }, 'BAD_ARGUMENT'],
     [{ facors: 3 }, 'BAD_ARGUMENT'],
     [{ checkpoint: file('no/such/folder') }, 'FILE_IO'],
     [{ signal: AbortSignal.abort() }, 'ABORTED'],
@@ -123,6 +152,9 @@ describe('ranking', () => {
     expect(hitRate.mean).toBe(1);
     expect(ndcg.mean).toBeCloseTo((1 + 1 / Math.log2(3)) / 2);
     expect(rankingResult(cases, [score], { cutoff: 1 }).hitRate.mean).toBe(0.5);
+    const weighted = cases.map((each, n) => ({ ...each, weight: n === 0 ? 3 : 1 }));
+    expect(rankingResult(weighted, [score], { cutoff: 1 }).hitRate.mean).toBe(0.75);
+    expect(() => rankingResult([{ user: 0, items: Uint32Array.of(0), weight: 0 }], [score])).toThrow(code('BAD_ARGUMENT'));
     expect(() => rankingResult(cases, [() => [1, Number.NaN, 0]])).toThrow(code('NOT_FINITE'));
     expect(() => rankingResult(cases, [() => [1]])).toThrow(code('NOT_FINITE'));
     expect(() => rankingResult([], [score])).toThrow(code('NOT_ENOUGH_DATA'));

@@ -1,6 +1,6 @@
 # The sweeps of native/train/implicit.hpp in numpy: a peer of `npm run bench -- factorise`. Needs python3-numpy, linked with
 # OpenBLAS. Reads lines of JSON on standard input: first { users, items, user, item (paths of uint32 files), factors,
-# unobserved, penalty, first (path of float32 items × factors), precision, threads }, then one { sweeps } for each run; answers
+# unobserved, penalty, first (path of float32 items × factors) }, then one { sweeps } for each run; answers
 # each with { seconds }, and to { save } writes the users' vectors.
 #
 # As good as numpy can: rows sorted both ways beforehand (not timed), for each user one BLAS call for the Gram matrix of what
@@ -40,6 +40,22 @@ def sorted_by(line, other, count):
     return starts, other[order].astype(np.int64)
 
 
+def blas():
+    """What the BLAS in this process says of itself: version, kernel, threads."""
+    import ctypes
+
+    with open("/proc/self/maps") as maps:
+        paths = {line.split()[-1] for line in maps if "openblas" in line}
+    for path in paths:
+        library = ctypes.CDLL(path)
+        for name in ("openblas_get_config", "scipy_openblas_get_config64_", "openblas_get_config64_"):
+            config = getattr(library, name, None)
+            if config is not None:
+                config.restype = ctypes.c_char_p
+                return config().decode().strip()
+    return "a BLAS other than OpenBLAS"
+
+
 def main():
     import time
 
@@ -48,10 +64,9 @@ def main():
     users, items, factors = setup["users"], setup["items"], setup["factors"]
     by_user = sorted_by(user, item, users)
     by_item = sorted_by(item, user, items)
-    first = np.fromfile(setup["first"], np.float32).reshape(items, factors).astype(setup["precision"])
+    first = np.fromfile(setup["first"], np.float32).reshape(items, factors)
     x = np.zeros((users, factors), first.dtype)
-    config = getattr(np, "show_config")(mode="dicts")["Build Dependencies"]["blas"] if np.__version__ >= "1.26" else {}
-    print(json.dumps({"numpy": np.__version__, "blas": f"{config.get('name', 'as installed')} {config.get('version', '')}".strip()}), flush=True)
+    print(json.dumps({"numpy": np.__version__, "blas": blas()}), flush=True)
     model = (factors, setup["unobserved"], setup["penalty"])
     for line in sys.stdin:
         order = json.loads(line)

@@ -24,6 +24,7 @@ export const factoriseHistories: Command = {
     unobserved: { type: 'string', value: 'ALPHA', help: 'weight of pairs without an interaction (default 0.1)' },
     penalty: { type: 'string', value: 'LAMBDA', help: 'regularisation (default 0.01)' },
     exponent: { type: 'string', value: 'NU', help: 'the penalty grows with the interactions to this power (default 1)' },
+    ensemble: { type: 'string', value: 'N', help: 'factorisations side by side, whose mean scores better (default 1)' },
     sweeps: { type: 'string', value: 'N', help: 'over all users and experts (default 8)' },
     seed: { type: 'string', value: 'N', help: 'of the first vectors (default 0)' },
     checkpoint: { type: 'string', value: 'FILE', help: 'replaced after every sweep' },
@@ -57,6 +58,7 @@ export const factoriseHistories: Command = {
       unobserved: number(values, 'unobserved'),
       penalty: number(values, 'penalty'),
       exponent: number(values, 'exponent'),
+      ensemble: integer(values, 'ensemble', 1),
       sweeps: integer(values, 'sweeps', 1),
       seed: integer(values, 'seed'),
       checkpoint,
@@ -80,7 +82,7 @@ export const factoriseHistories: Command = {
         interactionsPerSecond: perSecond,
       },
       text:
-        `${folder}: ${plural(settings.factors, 'factor')} of ${plural(users.length, 'user')} and ${plural(experts.length, 'expert')} from ` +
+        `${folder}: ${plural(model.factors, 'factor')} of ${plural(users.length, 'user')} and ${plural(experts.length, 'expert')} from ` +
         `${plural(interactions, 'interaction')}, ${plural(model.sweeps, 'sweep')} in ${seconds.toFixed(1)} s (${perSecond.toLocaleString('en')} interactions a second)`,
     };
   },

@@ -2,7 +2,7 @@
  * Ranking one held-out item among others that the user has not met: the leave-one-out protocol of He et al., Neural
  * collaborative filtering, WWW 2017. With r the place of the positive, from 1:
  *
- *     HR@n = 1 if r ≤ n        NDCG@n = 1 / log2(1 + r) if r ≤ n        else 0, averaged over users
+ *     HR@n = 1 if r ≤ n        NDCG@n = 1 / log2(1 + r) if r ≤ n        else 0, averaged over users, or over users by weight
  *
  * Ties count against: r is one more than the number of others that score as high or higher. A score that is not a number
  * is a fault of the scorer and an error.
@@ -16,6 +16,8 @@ import type { Estimate } from './contract.js';
 export interface RankingCase {
   user: number;
   items: Uint32Array;
+  /** How much the case counts, > 0. Default 1. */
+  weight?: number | undefined;
 }
 
 /** Scores of the items for the user, in their order. */
@@ -44,6 +46,10 @@ export function rankingResult(
   if (cases.length === 0 || scorers.length === 0) throw new PointsmanError('NOT_ENOUGH_DATA', 'there is nothing to rank');
   if (!Number.isInteger(cutoff) || cutoff < 1)
     throw new PointsmanError('BAD_ARGUMENT', `cutoff must be an integer of at least 1, not ${cutoff}`);
+  const weight = Float64Array.from(cases, (each) => each.weight ?? 1);
+  if (!weight.every((w) => w > 0 && w < Number.POSITIVE_INFINITY))
+    throw new PointsmanError('BAD_ARGUMENT', 'weights of cases must be finite and above 0');
+  const total = weight.reduce((sum, w) => sum + w, 0);
   const hit = new Float64Array(cases.length);
   const gain = new Float64Array(cases.length);
   const bySeed: RankingResult['bySeed'] = [];
@@ -52,17 +58,20 @@ export function rankingResult(
     for (const [c, { user, items }] of cases.entries()) {
       if (c % 1024 === 0 && signal?.aborted) throw new PointsmanError('ABORTED', 'ranking was aborted', { cause: signal.reason });
       const rank = rankOfFirst(scorer(user, items), items.length);
-      const inside = rank <= cutoff;
-      hit[c] = (hit[c] as number) + (inside ? 1 / scorers.length : 0);
-      gain[c] = (gain[c] as number) + (inside ? 1 / Math.log2(1 + rank) / scorers.length : 0);
-      sum.hitRate += inside ? 1 / cases.length : 0;
-      sum.ndcg += inside ? 1 / Math.log2(1 + rank) / cases.length : 0;
+      if (rank > cutoff) continue;
+      const [worth, discount] = [weight[c] as number, 1 / Math.log2(1 + rank)];
+      hit[c] = (hit[c] as number) + worth / scorers.length;
+      gain[c] = (gain[c] as number) + (worth * discount) / scorers.length;
+      sum.hitRate += worth / total;
+      sum.ndcg += (worth * discount) / total;
     }
     bySeed.push(sum);
     onProgress?.({ stage: 'rank', done: s + 1, total: scorers.length });
   }
   const users = { group: Uint32Array.from(cases, ({ user }) => user) };
-  const found = resample({ hitRate: { numerator: hit }, ndcg: { numerator: gain } }, users, { replicates });
+  const found = resample({ hitRate: { numerator: hit, denominator: weight }, ndcg: { numerator: gain, denominator: weight } }, users, {
+    replicates,
+  });
   return { hitRate: interval(found.hitRate), ndcg: interval(found.ndcg), bySeed };
 }
 

@@ -2,11 +2,12 @@
  * Collaborative filtering from histories alone: vectors of users and of experts, so that ⟨user, expert⟩ is high where a
  * user would be content. Alternating least squares for implicit feedback; native/train/implicit.hpp has model and sources.
  */
+import { existsSync } from 'node:fs';
 import { ExpertIndex } from '../engine/index.js';
 import { checkOptions, PointsmanError } from '../errors.js';
 import { native, run } from '../native.js';
 import type { TaskOptions } from '../types.js';
-import { type FactorSettings, factorsAddon, type NativeInteractions } from './factors-addon.js';
+import { type FactorSettings, type FactorsAddon, factorsAddon, type NativeInteractions } from './factors-addon.js';
 import { openFactors, saveFactors } from './factors-files.js';
 import { checkPath } from './folder.js';
 import { type Preference, type PreferenceTable, preferenceTable, readInteractionFile } from './preferences.js';
@@ -22,19 +23,36 @@ export interface FactoriseOptions extends TaskOptions {
   exponent?: number | undefined;
   /** Of the first vectors' length: 1e-6 … 1000. Default 0.1. */
   deviation?: number | undefined;
+  /**
+   * How many factorisations, each from other first vectors, are put side by side: vectors of k·ensemble dimensions whose
+   * product is the mean of the members' scores. It costs as much time and memory more. 1 … 16. Default 1.
+   */
+  ensemble?: number | undefined;
   /** Default 8. */
   sweeps?: number | undefined;
   /** The same seed gives the same bits, whatever threads and instruction set. Default 0. */
   seed?: number | undefined;
   /** Default: all of the pool. */
   threads?: number | undefined;
-  /** A file that is replaced after every sweep, by which a run that was stopped can go on. */
+  /** A file that is replaced after every sweep, by which a run that was stopped can go on; of an ensemble's later members, beside it. */
   checkpoint?: string | undefined;
   /** Go on from the checkpoint: it must be of the same interactions and settings; `sweeps` may be higher. */
   resume?: boolean | undefined;
 }
 
-const DEFAULTS: FactorSettings = { factors: 64, unobserved: 0.1, penalty: 0.01, exponent: 1, deviation: 0.1, sweeps: 8, seed: 0 };
+const DEFAULTS: FactorSettings = {
+  factors: 64,
+  unobserved: 0.1,
+  penalty: 0.01,
+  exponent: 1,
+  deviation: 0.1,
+  ensemble: 1,
+  sweeps: 8,
+  seed: 0,
+};
+const MOST_MEMBERS = 16;
+/** Of the members' seeds: far enough for nobody's own seeds to meet them. */
+const SEED_STEP = 2 ** 40;
 const OPTIONS = [...Object.keys(DEFAULTS), 'threads', 'checkpoint', 'resume', 'signal', 'onProgress'];
 
 /** What a user was content with: experts, perhaps with weights. */
@@ -57,17 +75,60 @@ export async function factorise(
   else if (resume) throw new PointsmanError('BAD_ARGUMENT', 'resume needs the path of a checkpoint');
   const { users, experts, source } = await open(preferences, { signal, onProgress });
   if (users.length === 0 || experts.length === 0) throw new PointsmanError('NOT_ENOUGH_DATA', 'there is no preference to learn from');
-  const {
-    users: userVectors,
-    items,
-    gram,
+  const members: Member[] = [];
+  for (let m = 0; m < settings.ensemble; m++) {
+    const own = { ...settings, seed: settings.seed + m * SEED_STEP };
+    const file = checkpoint !== undefined && m > 0 ? `${checkpoint}.${m}` : checkpoint;
+    const goOn = resume && (m === 0 || existsSync(file as string)); // a run may have stopped before this member's first sweep
+    const stage = settings.ensemble === 1 ? 'factorise' : `factorise ${m + 1} of ${settings.ensemble}`;
+    const start = (listener: Parameters<FactorsAddon['factorise']>[5]) =>
+      factorsAddon().factorise(source, own, file, goOn, threads, listener);
+    members.push(await run(start, stage, { signal, onProgress }));
+  }
+  const { interactions } = members[0] as Member;
+  const arrays = {
+    settings,
+    users,
+    experts,
+    userVectors: usersOf(
+      members.map((member) => member.users),
+      settings.factors,
+    ),
+    expertVectors: sideBySide(
+      members.map((member) => member.items),
+      settings.factors,
+    ),
+    gram: sideBySide(
+      members.map((member) => member.gram),
+      settings.factors ** 2,
+    ),
     interactions,
-    done,
-  } = await run((listener) => factorsAddon().factorise(source, settings, checkpoint, resume, threads, listener), 'factorise', {
-    signal,
-    onProgress,
-  });
-  return new Factorisation({ settings, users, experts, userVectors, expertVectors: items, gram, interactions }, settings.sweeps - done);
+  };
+  return new Factorisation(
+    arrays,
+    members.reduce((sum, { done }) => sum + settings.sweeps - done, 0),
+  );
+}
+
+type Member = Awaited<ReturnType<FactorsAddon['factorise']>['promise']>;
+
+/** Tables of `width` columns as one: row i has the parts' rows i one after another. */
+function sideBySide(parts: readonly Float32Array[], width: number): Float32Array {
+  const [first] = parts as readonly [Float32Array];
+  if (parts.length === 1) return first;
+  const out = new Float32Array(first.length * parts.length);
+  for (const [m, part] of parts.entries()) {
+    for (let row = 0; row * width < part.length; row++)
+      out.set(part.subarray(row * width, (row + 1) * width), (row * parts.length + m) * width);
+  }
+  return out;
+}
+
+/** Users' vectors carry the 1 / members by which products with experts' vectors are means. */
+function usersOf(parts: readonly Float32Array[], width: number): Float32Array {
+  const out = sideBySide(parts, width);
+  if (parts.length > 1) for (let i = 0; i < out.length; i++) out[i] = (out[i] as number) / parts.length;
+  return out;
 }
 
 function settingsOf(options: FactoriseOptions): FactorSettings {
@@ -78,6 +139,11 @@ function settingsOf(options: FactoriseOptions): FactorSettings {
       throw new PointsmanError('BAD_ARGUMENT', `${name} must be a finite number, not ${String(value)}`);
     settings[name] = value as never;
   }
+  const { ensemble, seed } = settings;
+  if (!Number.isInteger(ensemble) || ensemble < 1 || ensemble > MOST_MEMBERS)
+    throw new PointsmanError('BAD_ARGUMENT', `ensemble must be an integer from 1 to ${MOST_MEMBERS}, not ${ensemble}`);
+  if (ensemble > 1 && seed >= SEED_STEP)
+    throw new PointsmanError('BAD_ARGUMENT', `the seed of an ensemble must be below 2^40, not ${seed}`);
   return settings;
 }
 
@@ -100,11 +166,11 @@ export interface FactorArrays {
   readonly settings: FactorSettings;
   readonly users: readonly string[];
   readonly experts: readonly string[];
-  /** users × factors */
+  /** users × (factors·ensemble), as are the experts' */
   readonly userVectors: Float32Array;
-  /** experts × factors; zero where an expert has no interaction */
+  /** experts × (factors·ensemble); zero where an expert has no interaction */
   readonly expertVectors: Float32Array;
-  /** factors × factors: the sum of y yᵀ over the experts */
+  /** ensemble × factors × factors: of each member the sum of y yᵀ over the experts */
   readonly gram: Float32Array;
   readonly interactions: number;
 }
@@ -121,8 +187,9 @@ export class Factorisation {
     this.sweeps = sweeps;
   }
 
+  /** The dimensions of the vectors: factors·ensemble of the settings. */
   get factors(): number {
-    return this.arrays.settings.factors;
+    return this.arrays.settings.factors * this.arrays.settings.ensemble;
   }
 
   /** The vector of a user, or undefined for one who was not there: `foldIn` their history. */
@@ -146,7 +213,6 @@ export class Factorisation {
   ): Promise<Float32Array> {
     if (!Array.isArray(histories) || !histories.every(Array.isArray))
       throw new PointsmanError('BAD_ARGUMENT', 'foldIn takes a list of histories, each a list of experts');
-    const k = this.factors;
     const rows: number[] = [];
     const weights: number[] = [];
     const starts = [0];
@@ -164,11 +230,20 @@ export class Factorisation {
       starts.push(rows.length);
     }
     const { expertVectors, gram, experts, settings } = this.arrays;
-    const vectors = new Float32Array(rows.length * k);
-    for (const [n, row] of rows.entries()) vectors.set(expertVectors.subarray(row * k, (row + 1) * k), n * k);
-    const start = () =>
-      factorsAddon().foldIn(vectors, Uint32Array.from(starts), Float32Array.from(weights), gram, experts.length, settings, threads);
-    return run(start, 'fold in', { signal });
+    const [k, width] = [settings.factors, this.factors];
+    const parts: Float32Array[] = [];
+    for (let m = 0; m < settings.ensemble; m++) {
+      const vectors = new Float32Array(rows.length * k);
+      for (const [n, row] of rows.entries()) {
+        const at = row * width + m * k;
+        vectors.set(expertVectors.subarray(at, at + k), n * k);
+      }
+      const own = gram.subarray(m * k * k, (m + 1) * k * k);
+      const start = () =>
+        factorsAddon().foldIn(vectors, Uint32Array.from(starts), Float32Array.from(weights), own, experts.length, settings, threads);
+      parts.push(await run(start, 'fold in', { signal }));
+    }
+    return usersOf(parts, k);
   }
 
   /** The experts, to be searched with vectors of users. A new index at each call. */

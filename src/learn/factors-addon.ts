@@ -10,6 +10,8 @@ export interface FactorSettings {
   readonly penalty: number;
   readonly exponent: number;
   readonly deviation: number;
+  /** Of the TypeScript side alone: each call of the addon is one member. */
+  readonly ensemble: number;
   readonly sweeps: number;
   readonly seed: number;
 }

@@ -75,7 +75,8 @@ export async function saveFactors(folder: string, arrays: FactorArrays, { signal
 
 export async function openFactors(folder: string, { signal }: TaskOptions): Promise<FactorArrays> {
   checkPath(folder, 'folder');
-  const { settings, users, experts, interactions, files } = await readHead(folder);
+  const { settings: saved, users, experts, interactions, files } = await readHead(folder);
+  const settings = { ...saved, ensemble: saved.ensemble ?? 1 }; // folders of before have no ensembles
   const part = async (name: string) => {
     if (signal?.aborted) throw new PointsmanError('ABORTED', 'opening the factors was aborted', { cause: signal.reason });
     const wanted = files[name];
@@ -87,7 +88,7 @@ export async function openFactors(folder: string, { signal }: TaskOptions): Prom
   };
   const vectors = async (name: string, rows: number) => {
     const bytes = await part(name);
-    if (bytes.byteLength !== rows * settings.factors * 4)
+    if (bytes.byteLength !== rows * settings.factors * settings.ensemble * 4)
       throw new PointsmanError('FILE_CORRUPT', `${folder}: ${name} does not fit factors.json`);
     return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
   };
