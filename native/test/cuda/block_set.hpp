@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/backends.hpp"
+#include "core/filter_rows.hpp"
 #include "core/storage.hpp"
 #include "pointsman/backend.hpp"
 #include "pointsman/codes.hpp"
@@ -123,6 +124,7 @@ class BlockSet {
            block.norms,
            block.handles,
            part.dead ? part.dead->data() : nullptr,
+           nullptr,
            block.capacity,
            part.rows,
            part.dead_count,
@@ -179,7 +181,17 @@ struct Request : pointsman_request {
 // What the CPU answers.
 inline Results on_cpu(const std::vector<pointsman_block>& blocks, uint32_t dimensions, const Queries& queries,
                       uint32_t k, const std::vector<uint64_t>* filter = nullptr) {
-  Request request(blocks, dimensions, queries, k, filter);
+  std::vector<pointsman_block> seen = blocks;
+  FilterRows by_row;
+  std::vector<FilterRows::LeftOut> left_out;
+  if (filter != nullptr) {
+    Filter by_handle;
+    by_handle.handles = static_cast<uint32_t>(filter->size() * 64);
+    by_handle.bits = *filter;
+    by_handle.bits.push_back(0);
+    left_out = by_row.apply(by_handle, seen, 1);
+  }
+  Request request(seen, dimensions, queries, k, filter);
   char message[256] = "";
   if (cpu_backend().search(&request, message, sizeof message) != 0) return {};
   return std::move(request.found);
