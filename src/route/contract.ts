@@ -78,7 +78,11 @@ export type Explore =
       /** How many of the best candidates take part, the best included; 1 to 4096. Default: k. */
       among?: number | undefined;
     }
-  | { policy: 'thompson'; among?: number | undefined };
+  | {
+      policy: 'thompson';
+      /** How many of the best by their means take part, 1 to 4096; the others are not tried. Default: k. */
+      among?: number | undefined;
+    };
 
 export interface RouteOptions {
   /** How many candidates a decision lists, 1–4096; at least `explore.among` are listed. Default 5. */
