@@ -192,6 +192,22 @@ TEST_CASE("cuda: buffers that overflow lose nothing") {
   }
 }
 
+TEST_CASE("cuda: what was kept before an overflow is not found twice") {
+  // The first unit holds the best row and else nothing that matters: most later rows are candidates. With the
+  // threshold that these give, a second scan of all fits.
+  const uint32_t dimensions = 20;
+  auto rows = make_rows(Kind::kRandom, 5120, dimensions, 91);
+  const auto queries = make_rows(Kind::kRandom, 1, dimensions, 92);
+  for (uint32_t i = 0; i < 1024 * dimensions; ++i) rows[i] *= 1e-3f;
+  for (uint32_t i = 0; i < dimensions; ++i) rows[5 * dimensions + i] = 10 * queries[i];
+  BlockSet set(dimensions);
+  set.add(rows, 5120);
+  cuda::Engine engine({.candidates = 1});
+  cuda::Report report;
+  CHECK(search(engine, set, queries, 10, nullptr, nullptr, &report) == "");
+  CHECK(report.redone == 1);
+}
+
 TEST_CASE("cuda: filters and dead rows") {
   const uint32_t dimensions = 40, rows = 5000;
   BlockSet set(dimensions);
