@@ -152,10 +152,7 @@ TEST_CASE("adversarial rows: the oracle's results") {
     auto queries = adversarial("ordinary", 8);
     std::fill_n(queries.begin() + kDimensions, kDimensions, 0.0f);
     std::copy_n(rows.begin(), kDimensions, queries.begin() + 2 * kDimensions);  // a row itself
-    for (const IsaChoice& choice : available_kernels()) {
-      if (!choice.supported) continue;
-      CAPTURE(choice.kernels->isa);
-      setenv("POINTSMAN_ISA", choice.kernels->isa, 1);
+    on_each_isa([&](const Kernels&) {
       Index index(kDimensions, 2, "cpu");
       add(index, make_ids(0, count), rows);
       const auto result = index.search(queries, k, nullptr, 0, Cancel());
@@ -164,31 +161,31 @@ TEST_CASE("adversarial rows: the oracle's results") {
                                      [](uint32_t) { return true; });
         CHECK(difference(result, k, q, expected) == "");
       }
-      unsetenv("POINTSMAN_ISA");
-    }
+    });
   }
 }
 
 TEST_CASE("the bound is needed whole: winners whose codes hide all that can be hidden") {
-  // Rows of one page share the scale 1 (a component of 127), or the query's is 1: then 0.49 codes as 0.
-  // Rivals are coded exactly and lie first, so the winner is kept only by what the bound adds.
+  // Rows of one page share the scale 1 (a component of 127), or the query's coarse or full codes have the
+  // step 1: then 0.49 codes as 0, or where a coarse code is made of a full one, 0.43. Rivals are coded
+  // exactly and lie first, so the winner is kept only by what the bound adds.
   const uint32_t dimensions = 64, count = kCodePage, winner = 700, rivals = 600;
-  for (const IsaChoice& choice : available_kernels()) {
-    if (!choice.supported || choice.kernels->codings[POINTSMAN_BYTES].limit == 0) continue;
-    CAPTURE(choice.kernels->isa);
-    setenv("POINTSMAN_ISA", choice.kernels->isa, 1);
-    for (const bool in_query : {false, true}) {
-      CAPTURE(in_query);
+  on_each_isa([&](const Kernels& kernels) {
+    const CodeKernel& kernel = kernels.codings[POINTSMAN_BYTES];
+    if (kernel.limit == 0) return;
+    for (const int largest : {0, kernel.limit, kernel.limit * kernel.finer}) {
+      CAPTURE(largest);
+      const bool in_query = largest > 0, coarse = largest == kernel.limit;
       std::vector<float> rows(count * dimensions), query(dimensions);
       float* best = rows.data() + winner * dimensions;
       if (in_query) {
-        query[0] = static_cast<float>(choice.kernels->codings[POINTSMAN_BYTES].limit);
-        query[1] = std::min(30.0f, query[0] / 2);
+        query[0] = static_cast<float>(largest);
+        query[1] = std::min(coarse ? 26.0f : 30.0f, query[0] / 2);
       } else {
         rows[0] = 127;
       }
       for (uint32_t j = in_query ? 2 : 1; j < dimensions; ++j) {
-        query[j] = in_query ? 0.49f : 1.0f;
+        query[j] = !in_query ? 1.0f : coarse ? 0.43f : 0.49f;
         best[j] = in_query ? 1.0f : 0.49f;
       }
       for (uint32_t i = 1; i < rivals; ++i) {
@@ -200,17 +197,15 @@ TEST_CASE("the bound is needed whole: winners whose codes hide all that can be h
       add(index, make_ids(0, count), rows);
       CHECK(index.search(query, 1, nullptr, 1, Cancel()).handles[0] == winner);
     }
-    unsetenv("POINTSMAN_ISA");
-  }
+  });
 }
 
 TEST_CASE("the code kernels sum exactly, whatever the codes") {
-  for (const IsaChoice& choice : available_kernels()) {
-    if (!choice.supported || choice.kernels->codings[POINTSMAN_BYTES].limit == 0) continue;
-    CAPTURE(choice.kernels->isa);
+  on_each_isa([](const Kernels& kernels) {
+    if (kernels.codings[POINTSMAN_BYTES].limit == 0) return;
     for (const uint32_t coding : {POINTSMAN_BYTES, POINTSMAN_NIBBLES, POINTSMAN_PREFIX}) {
       CAPTURE(coding);
-      const CodeKernel& kernel = choice.kernels->codings[coding];
+      const CodeKernel& kernel = kernels.codings[coding];
       const uint32_t per_step = coding == POINTSMAN_NIBBLES ? 8 : 4;
       Random random(7);
       for (const uint32_t steps : {1u, 2u, 6u, 7u, 32u, at_most_rows(1024)}) {
@@ -272,5 +267,5 @@ TEST_CASE("the code kernels sum exactly, whatever the codes") {
         }
       }
     }
-  }
+  });
 }

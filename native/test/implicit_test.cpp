@@ -10,6 +10,7 @@
 #include "pointsman/hash.hpp"
 #include "pointsman/isa.hpp"
 #include "pointsman/solve.hpp"
+#include "support.hpp"
 #include "train/dense.hpp"
 #include "train/implicit.hpp"
 #include "train/interactions.hpp"
@@ -100,14 +101,11 @@ TEST_CASE("factors: the same bits on every thread count and instruction set") {
     const ImplicitSettings s{k, 0.1, 0.01, 1, 0.1, 2, 1};
     const Factorisation one = run(pairs, s, 1);
     CHECK(same(one.users, run(pairs, s, 5).users));
-    for (const IsaChoice& choice : available_kernels()) {
-      if (!choice.supported) continue;
-      setenv("POINTSMAN_ISA", choice.kernels->isa, 1);
+    test::on_each_isa([&](const Kernels&) {
       const Factorisation other = run(pairs, s, 2);
-      unsetenv("POINTSMAN_ISA");
       CHECK(same(one.users, other.users));
       CHECK(same(one.items, other.items));
-    }
+    });
   }
 }
 

@@ -69,18 +69,10 @@ const Case kCases[] = {
     {Kind::kTies, 40000, 50, 100, 3, 2},
 };
 
-struct ForcedIsa {
-  explicit ForcedIsa(const char* name) { setenv("POINTSMAN_ISA", name, 1); }
-  ~ForcedIsa() { unsetenv("POINTSMAN_ISA"); }
-};
-
 }  // namespace
 
 TEST_CASE("results are the oracle's, bit for bit, on every instruction set") {
-  for (const IsaChoice& choice : available_kernels()) {
-    if (!choice.supported) continue;
-    const ForcedIsa forced(choice.kernels->isa);
-    CAPTURE(choice.kernels->isa);
+  on_each_isa([](const Kernels&) {
     for (const Case& c : kCases) {
       CAPTURE(c.rows);
       CAPTURE(c.dimensions);
@@ -88,7 +80,7 @@ TEST_CASE("results are the oracle's, bit for bit, on every instruction set") {
       CAPTURE(static_cast<int>(c.kind));
       check_case(c);
     }
-  }
+  });
 }
 
 TEST_CASE("one answer for every batch size and thread count") {
@@ -235,10 +227,7 @@ TEST_CASE("a threshold that is guessed too high is noticed") {
     queries.push_back(weight);
     for (uint32_t j = 1; j < kDimensions; ++j) queries.push_back(random.normal());
   }
-  for (const IsaChoice& choice : available_kernels()) {
-    if (!choice.supported) continue;
-    const ForcedIsa forced(choice.kernels->isa);
-    CAPTURE(choice.kernels->isa);
+  on_each_isa([&](const Kernels&) {
     for (const unsigned threads : {1u, 2u}) {
       Index index(kDimensions, threads, "cpu");
       add(index, make_ids(0, count), rows);
@@ -249,5 +238,5 @@ TEST_CASE("a threshold that is guessed too high is noticed") {
         CHECK(difference(result, kResults, q, expected) == "");
       }
     }
-  }
+  });
 }

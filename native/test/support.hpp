@@ -1,6 +1,8 @@
 // Seeded data and the float64 oracle of the engine's tests.
 #pragma once
 
+#include <doctest/doctest.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -10,6 +12,7 @@
 
 #include "pointsman/hash.hpp"
 #include "pointsman/index.hpp"
+#include "pointsman/isa.hpp"
 
 namespace pointsman::test {
 
@@ -33,6 +36,22 @@ class Random {
 inline uint32_t at_most_rows(uint32_t rows) {
   const char* limit = std::getenv("POINTSMAN_TEST_MAX_ROWS");
   return limit ? std::min(rows, static_cast<uint32_t>(std::strtoul(limit, nullptr, 10))) : rows;
+}
+
+struct ForcedIsa {
+  explicit ForcedIsa(const char* name) { setenv("POINTSMAN_ISA", name, 1); }
+  ~ForcedIsa() { unsetenv("POINTSMAN_ISA"); }
+};
+
+// body(kernels) on each instruction set that this machine has, which is forced meanwhile.
+template <typename Body>
+void on_each_isa(const Body& body) {
+  for (const IsaChoice& choice : available_kernels()) {
+    if (!choice.supported) continue;
+    const ForcedIsa forced(choice.kernels->isa);
+    CAPTURE(choice.kernels->isa);
+    body(*choice.kernels);
+  }
 }
 
 enum class Kind { kRandom, kClustered, kTies, kZeros, kTiny, kHuge, kMixedNorms };
