@@ -95,7 +95,7 @@ struct Worker {
 class Search {
  public:
   Search(const pointsman_request& request, const Kernels& kernels)
-      : context_(request, kernels), request_(request), kernels_(kernels) {}
+      : context_(request, kernels), request_(request) {}
 
   void run(bool may_guess) {
     if (context_.pages.empty()) {  // nothing is eligible
@@ -149,7 +149,7 @@ class Search {
       again.scores += first * again.k;
       again.handles += first * again.k;
       again.counts += first;
-      Search(again, kernels_).run(false);
+      Search(again, context_.kernels).run(false);
     }
   }
 
@@ -234,7 +234,6 @@ class Search {
 
   const SearchContext context_;
   const pointsman_request& request_;
-  const Kernels& kernels_;
   std::vector<std::unique_ptr<Worker>> workers_;  // by slot
   std::vector<float> guesses_;                    // by query; +∞: it has proved wrong; empty: none are made
 };

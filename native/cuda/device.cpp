@@ -131,7 +131,7 @@ Memory Device::allocate(size_t bytes) {
   const cudaError_t error = cudaMallocFromPoolAsync(&data, bytes, pool_, uploads_);
   if (error != cudaSuccess) used_ -= bytes;
   check(error, "allocation");
-  return {*this, data, bytes};
+  return {data, bytes, {this}};
 }
 
 void Device::release(void* data, size_t bytes) noexcept {
@@ -139,16 +139,12 @@ void Device::release(void* data, size_t bytes) noexcept {
   used_ -= bytes;
 }
 
-Memory::~Memory() {
-  if (data_ != nullptr) device_->release(data_, bytes_);
-}
+void ToBudget::operator()(void* data, size_t bytes) const noexcept { device->release(data, bytes); }
 
-Pinned::Pinned(Device& device, size_t bytes) : bytes_(bytes) {
-  device.check(cudaHostAlloc(&data_, bytes, cudaHostAllocDefault), "allocation of pinned memory");
-}
-
-Pinned::~Pinned() {
-  if (data_ != nullptr) cudaFreeHost(data_);
+Pinned Device::allocate_pinned(size_t bytes) {
+  void* data = nullptr;
+  check(cudaHostAlloc(&data, bytes, cudaHostAllocDefault), "allocation of pinned memory");
+  return {data, bytes, {}};
 }
 
 Stream::Stream(Device& device) {

@@ -17,19 +17,22 @@ namespace pointsman::cuda {
 
 class Device;
 
-// Device memory, given back to the budget when it goes. Whoever lets it go sees to it that no kernel uses it.
-class Memory {
+// A piece of memory that nobody else owns; `Free` gives it back: free(data, bytes).
+template <typename Free>
+class Piece {
  public:
-  Memory() = default;
-  Memory(Device& device, void* data, size_t bytes) : device_(&device), data_(data), bytes_(bytes) {}
-  Memory(Memory&& other) noexcept { *this = std::move(other); }
-  Memory& operator=(Memory&& other) noexcept {
-    std::swap(device_, other.device_);
+  Piece() = default;
+  Piece(void* data, size_t bytes, Free free) : data_(data), bytes_(bytes), free_(free) {}
+  Piece(Piece&& other) noexcept { *this = std::move(other); }
+  Piece& operator=(Piece&& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(bytes_, other.bytes_);
+    std::swap(free_, other.free_);
     return *this;
   }
-  ~Memory();
+  ~Piece() {
+    if (data_ != nullptr) free_(data_, bytes_);
+  }
 
   template <typename T>
   T* as() const {
@@ -38,10 +41,22 @@ class Memory {
   size_t bytes() const { return bytes_; }
 
  private:
-  Device* device_ = nullptr;
   void* data_ = nullptr;
   size_t bytes_ = 0;
+  Free free_{};
 };
+
+struct ToBudget {
+  Device* device = nullptr;
+  void operator()(void* data, size_t bytes) const noexcept;
+};
+struct FreeHost {
+  void operator()(void* data, size_t) const noexcept { cudaFreeHost(data); }
+};
+// Device memory, given back to the budget when it goes. Whoever lets it go sees to it that no kernel uses it.
+using Memory = Piece<ToBudget>;
+// Host memory that the device reads and writes by itself.
+using Pinned = Piece<FreeHost>;
 
 class Device {
  public:
@@ -59,6 +74,7 @@ class Device {
 
   // Throws OUT_OF_MEMORY past the budget. To be used by a stream only after `uploads()` was synchronised.
   Memory allocate(size_t bytes);
+  Pinned allocate_pinned(size_t bytes);
   size_t budget() const { return budget_; }
   size_t used() const { return used_.load(); }
   // The most dynamic shared memory of a block of threads.
@@ -68,7 +84,7 @@ class Device {
   const std::string& description() const { return description_; }
 
  private:
-  friend class Memory;
+  friend struct ToBudget;
   void release(void* data, size_t bytes) noexcept;
 
   size_t budget_ = 0, shared_memory_ = 0;
@@ -78,29 +94,6 @@ class Device {
   std::string description_;
   std::mutex broken_mutex_;
   std::string broken_;
-};
-
-// Host memory that the device reads and writes by itself.
-class Pinned {
- public:
-  Pinned() = default;
-  Pinned(Device& device, size_t bytes);
-  Pinned(Pinned&& other) noexcept { *this = std::move(other); }
-  Pinned& operator=(Pinned&& other) noexcept {
-    std::swap(data_, other.data_);
-    std::swap(bytes_, other.bytes_);
-    return *this;
-  }
-  ~Pinned();
-  template <typename T>
-  T* as() const {
-    return static_cast<T*>(data_);
-  }
-  size_t bytes() const { return bytes_; }
-
- private:
-  void* data_ = nullptr;
-  size_t bytes_ = 0;
 };
 
 // A stream that waits for no other.

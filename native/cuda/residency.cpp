@@ -22,7 +22,7 @@ uint32_t full_pages(const pointsman_block& block) {
 
 Residency::Residency(Device& device)
     : device_(device),
-      staging_{Pinned(device, kStaging), Pinned(device, kStaging)},
+      staging_{device.allocate_pinned(kStaging), device.allocate_pinned(kStaging)},
       sent_{Event(device), Event(device)} {}
 
 Residency::~Residency() { cudaStreamSynchronize(device_.uploads()); }

@@ -140,7 +140,7 @@ void Search::plan() {
   }
   if (lane_.host.bytes() < host) {
     lane_.host = Pinned();
-    lane_.host = Pinned(engine_.device(), host);
+    lane_.host = engine_.device().allocate_pinned(host);
   }
 }
 

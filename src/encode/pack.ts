@@ -17,21 +17,25 @@ const MAX_BYTES = 2 ** 32 - 1;
 export function pack(conversations: readonly Conversation[]): PackedArguments {
   if (!Array.isArray(conversations)) throw new PointsmanError('BAD_ARGUMENT', 'conversations must be an array');
   const texts: string[] = [];
+  const ends: number[] = [];
+  let length = 0;
   const weights: number[] = [];
   const capitals: number[] = [];
   const conversationEnds = new Uint32Array(conversations.length);
   for (const [c, conversation] of conversations.entries()) {
     checkConversation(conversation, c);
     for (const [m, { role, content }] of conversation.entries()) {
-      const { text, lowered } = normalised(content);
+      const { text, bytes, lowered } = normalised(content);
+      length += bytes;
+      if (length > MAX_BYTES) throw new PointsmanError('BAD_ARGUMENT', 'the conversations of one call have more than 4 GiB of text');
       texts.push(text);
+      ends.push(length);
       capitals.push(lowered);
       weights.push((role === 'user' ? USER_WEIGHT : OTHER_WEIGHT) * RECENCY ** (conversation.length - 1 - m));
     }
     conversationEnds[c] = texts.length;
   }
-  const { bytes, ends } = join(texts);
-  return [bytes, ends, conversationEnds, Float32Array.from(weights), Uint32Array.from(capitals)];
+  return [join(texts, length), Uint32Array.from(ends), conversationEnds, Float32Array.from(weights), Uint32Array.from(capitals)];
 }
 
 /** @throws PointsmanError BAD_CONVERSATION, which counts from 1 */
@@ -52,8 +56,8 @@ const BEYOND_ASCII = /[\u0080-\uffff]/g;
  * The text in NFKC and lower case, but for stretches of ASCII between spaces, which are in NFKC: native code lowers them and counts their
  * capitals (how a text is written; lower-casing loses it). Neither NFKC nor lower-casing looks beyond a space.
  */
-function normalised(content: string): { text: string; lowered: number } {
-  if (Buffer.byteLength(content) === content.length) return { text: content, lowered: 0 };
+function normalised(content: string): { text: string; bytes: number; lowered: number } {
+  if (Buffer.byteLength(content) === content.length) return { text: content, bytes: content.length, lowered: 0 };
   const parts: string[] = [];
   let lowered = 0;
   let done = 0;
@@ -69,7 +73,8 @@ function normalised(content: string): { text: string; lowered: number } {
     BEYOND_ASCII.lastIndex = end;
   }
   parts.push(content.slice(done));
-  return { text: parts.join(''), lowered };
+  const text = parts.join('');
+  return { text, bytes: Buffer.byteLength(text), lowered };
 }
 
 /** ASCII capitals. */
@@ -82,17 +87,10 @@ function capitalsOf(content: string): number {
   return count;
 }
 
-function join(texts: readonly string[]): { bytes: Uint8Array; ends: Uint32Array } {
-  const ends = new Uint32Array(texts.length);
-  let length = 0;
-  for (const [i, text] of texts.entries()) {
-    length += Buffer.byteLength(text);
-    if (length > MAX_BYTES) throw new PointsmanError('BAD_ARGUMENT', 'the conversations of one call have more than 4 GiB of text');
-    ends[i] = length;
-  }
+function join(texts: readonly string[], length: number): Uint8Array {
   const bytes = new Uint8Array(length);
   const encoder = new TextEncoder();
   let begin = 0;
   for (const text of texts) begin += encoder.encodeInto(text, bytes.subarray(begin)).written;
-  return { bytes, ends };
+  return bytes;
 }

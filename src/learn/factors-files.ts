@@ -18,7 +18,7 @@ import type { FactorSettings } from './factors-addon.js';
 
 import { checkPath, makeFolder } from './folder.js';
 import { fileError } from './interactions.js';
-import { checksumOf, readSealed } from './sealed.js';
+import { readSealed, writeSealed } from './sealed.js';
 
 const FORMAT = 'pointsman factors 1';
 const PIECE = 2 ** 28; // one read of the system ends at 2^31
@@ -64,8 +64,7 @@ export async function saveFactors(folder: string, arrays: FactorArrays, { signal
         await writeDurably(join(folder, name), bytes);
       }
       const body: FactorsFile = { format: FORMAT, settings, users: users.length, experts: experts.length, interactions, files };
-      const text = JSON.stringify({ checksum: checksumOf(body), ...body }, null, 2);
-      await writeDurably(join(folder, 'factors.json'), Buffer.from(`${text}\n`));
+      await writeSealed(join(folder, 'factors.json'), body);
     });
   } catch (error) {
     if (error instanceof PointsmanError) throw error;

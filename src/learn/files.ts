@@ -24,7 +24,7 @@ import { checkPath, makeFolder } from './folder.js';
 import { type HeadArrays, packHead, unpackHead } from './head.js';
 import { fileError } from './interactions.js';
 import type { ModelArrays, ModelParameters, TextArrays } from './model.js';
-import { checksumOf, readSealed } from './sealed.js';
+import { readSealed, writeSealed } from './sealed.js';
 
 const FORMAT = 'pointsman model 1';
 
@@ -74,7 +74,7 @@ export async function saveFolder(
       }
       await index.save(join(folder, files.experts.name), { signal });
       const body: ModelFile = { format: FORMAT, version, parameters, files };
-      await writeDurably(join(folder, 'model.json'), Buffer.from(`${JSON.stringify({ checksum: checksumOf(body), ...body }, null, 2)}\n`));
+      await writeSealed(join(folder, 'model.json'), body);
     });
   } catch (error) {
     if (error instanceof PointsmanError) throw error;

@@ -2,10 +2,16 @@
 import { readFile } from 'node:fs/promises';
 import { PointsmanError } from '../errors.js';
 import { learnAddon } from './addon.js';
+import { writeDurably } from './durable.js';
 import { fileError } from './interactions.js';
 
-export function checksumOf(body: object): string {
+function checksumOf(body: object): string {
   return learnAddon().checksum(Buffer.from(JSON.stringify(body)));
+}
+
+/** @throws PointsmanError FILE_IO */
+export async function writeSealed(path: string, body: { format: string }): Promise<void> {
+  await writeDurably(path, Buffer.from(`${JSON.stringify({ checksum: checksumOf(body), ...body }, null, 2)}\n`));
 }
 
 /** @throws PointsmanError FILE_MISSING, FILE_IO, FILE_CORRUPT, FILE_VERSION */
