@@ -332,7 +332,7 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
                            [end = std::move(end)](SearchResult&& found, std::exception_ptr error) {
                              auto result = std::make_shared<SearchResult>(std::move(found));
                              end([result](Napi::Env env) -> Napi::Value { return to_js(env, *result); },
-                                 error);
+                                 std::move(error));
                            }});
       });
     });

@@ -72,7 +72,7 @@ void SearchQueue::answer_one(QueuedSearch& search) const {
   } catch (...) {
     error = std::current_exception();
   }
-  search.done(std::move(result), error);
+  search.done(std::move(result), std::move(error));
 }
 
 void SearchQueue::answer(std::vector<QueuedSearch>& batch) const {
