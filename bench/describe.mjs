@@ -160,8 +160,7 @@ export function describeBuild(report) {
 
 /** The benchmark of encoders. */
 export function describeEncode(report) {
-  const { results, search, threads, rows, dimensions } = report;
-  const searches = search.perSecond.median;
+  const { results, threads, rows, dimensions, batch, k } = report;
   const lengths = [...new Set(results.map(({ words }) => words))];
   const names = [...new Set(results.map(({ name }) => name))];
   const line = (title, name, value) => [
@@ -171,8 +170,9 @@ export function describeEncode(report) {
       return found ? short(value(found)) : '–';
     }),
   ];
+  const searches = results.map((each) => each.searches.median);
   return [
-    `Conversations per second: batches of ${search.batch}, ${threads} threads of ${report.cpu} (${search.isa}); medians; commit ${report.commit}. Synthetic text.`,
+    `Conversations per second: batches of ${batch}, ${threads} threads of ${report.cpu} (${report.isa}); medians; commit ${report.commit}. ${report.synthetic ? 'Synthetic' : "The user's"} text.`,
     '',
     table(
       ['encoder', ...lengths.map((words) => `${count(words)} words`)],
@@ -180,28 +180,24 @@ export function describeEncode(report) {
         line(name, name, ({ perSecond }) => perSecond.median),
         line('… for each core', name, (each) => each.perSecondAndCore),
         line('… MB of text a second and core', name, (each) => each.bytesPerSecondAndCore / 1e6),
-        line('… times the search', name, ({ perSecond }) => perSecond.median / searches),
+        line('… times the search', name, timesTheSearch),
       ]),
     ),
     '',
-    `- the search that follows, k = ${search.k} of ${count(rows)} × ${dimensions} (iid): ${short(searches)} queries a second in batches of ${search.batch}`,
-    ...names.map(
-      (name) =>
-        `- ${name}: ${fallsBehind(
-          results.filter((each) => each.name === name),
-          searches,
-        )}`,
-    ),
+    `- the search that follows, by turns with each: k = ${k} of ${count(rows)} × ${dimensions} (iid), ${short(Math.min(...searches))} to ${short(Math.max(...searches))} queries a second in batches of ${batch}`,
+    ...names.map((name) => `- ${name}: ${fallsBehind(results.filter((each) => each.name === name))}`),
   ].join('\n');
 }
 
-/** Between two lengths the rate is taken as a power of the length. */
-function fallsBehind(own, searches) {
+const timesTheSearch = ({ perSecond, searches }) => perSecond.median / searches.median;
+
+/** Between two lengths the ratio is taken as a power of the length. */
+function fallsBehind(own) {
   const last = own.at(-1);
-  const i = own.findIndex(({ perSecond }) => perSecond.median < searches);
+  const i = own.findIndex((each) => timesTheSearch(each) < 1);
   if (i < 0) return `ahead of the search at all lengths up to ${count(last.words)} words`;
   if (i === 0) return `behind the search from ${count(own[0].words)} words on, or fewer`;
   const [a, b] = [own[i - 1], own[i]];
-  const share = Math.log(a.perSecond.median / searches) / Math.log(a.perSecond.median / b.perSecond.median);
+  const share = Math.log(timesTheSearch(a)) / Math.log(timesTheSearch(a) / timesTheSearch(b));
   return `behind the search from about ${short(Number((a.words * (b.words / a.words) ** share).toPrecision(2)))} words on`;
 }

@@ -1,6 +1,6 @@
-// Encoding: conversations per second, whole and for each core, and bytes of text, by length; beside it the search that follows,
-// and from which length on an encoder falls behind it. The built-in one should not.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+// Encoding: conversations per second, whole and for each core, and bytes of text, by length; by turns with it the search that
+// follows, and from which length on an encoder falls behind it. The built-in one should not.
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -15,12 +15,13 @@ import { provenance, summary, writeJson } from './report.mjs';
 const HELP = `npm run bench -- encode [options]
 
   --words A,B,…   words of a conversation, rising (20,200,1000,5000)
+  --text FILE     conversations are cut from this text, words in their order (synthetic words)
   --rows N        experts of the search beside it (1000000)
   --dims N        its dimensions, and those of the built-in encoder (64)
   --batch N       conversations, and queries, of one call (256)
   --onnx-words N  the longest conversation that the ONNX models read: they take long (200)
   --threads N     threads of each contender (all)
-  --seconds N     at least so long for each number (2)
+  --seconds N     at least so long for each number and the search beside it (4)
   --onnx SHAPES   tiny (the tests' model), minilm (6 layers × 384, as all-MiniLM-L6-v2 has, random weights) (tiny,minilm)
   --json FILE     where the report goes (bench/results/local/encode.json)
 
@@ -39,11 +40,12 @@ export async function main(args) {
     args,
     options: {
       words: { type: 'string', default: '20,200,1000,5000' },
+      text: { type: 'string' },
       rows: { type: 'string', default: '1000000' },
       dims: { type: 'string', default: '64' },
       batch: { type: 'string', default: '256' },
       threads: { type: 'string', default: String(availableParallelism()) },
-      seconds: { type: 'string', default: '2' },
+      seconds: { type: 'string', default: '4' },
       onnx: { type: 'string', default: 'tiny,minilm' },
       'onnx-words': { type: 'string', default: '200' },
       json: { type: 'string', default: 'bench/results/local/encode.json' },
@@ -54,26 +56,28 @@ export async function main(args) {
   const [rows, dimensions, batch, threads, seconds] = ['rows', 'dims', 'batch', 'threads', 'seconds'].map((name) => Number(values[name]));
   const lengths = values.words.split(',').map(Number);
   const folder = mkdtempSync(join(tmpdir(), 'pointsman-bench-'));
+  const search = await openSearch({ rows, dimensions, batch, threads });
   const results = [];
   try {
     for (const { name, encoder } of await encoders({ dimensions, threads, folder, shapes: values.onnx.split(',').filter(Boolean) })) {
       for (const words of lengths) {
         if (encoder instanceof OnnxEncoder && words > Number(values['onnx-words'])) continue;
         const size = encoder instanceof OnnxEncoder ? Math.min(batch, ONNX_BATCH) : batch;
-        const conversations = makeConversations(size, words);
+        const conversations = values.text ? cut(readFileSync(values.text, 'utf8'), size, words) : makeConversations(size, words);
         const bytes = conversations.reduce((sum, [{ content }]) => sum + Buffer.byteLength(content), 0) / size;
-        const perSecond = await rate(() => encoder.encode(conversations), size, seconds);
-        const bytesPerSecondAndCore = (bytes * perSecond.median) / threads;
-        results.push({ name, words, bytes, batch: size, perSecond, perSecondAndCore: perSecond.median / threads, bytesPerSecondAndCore });
+        const [perSecond, searches] = await rates([{ call: () => encoder.encode(conversations), count: size }, search], seconds);
+        const perSecondAndCore = perSecond.median / threads;
+        const bytesPerSecondAndCore = bytes * perSecondAndCore;
+        results.push({ name, words, bytes, batch: size, perSecond, searches, perSecondAndCore, bytesPerSecondAndCore });
       }
       await encoder.close?.();
     }
   } finally {
     rmSync(folder, { recursive: true });
   }
-  const search = await searchRate({ rows, dimensions, batch, threads, seconds });
 
-  const report = { benchmark: 'encode', ...provenance(), threads, rows, dimensions, results, search };
+  const { k, isa } = search;
+  const report = { benchmark: 'encode', ...provenance(), threads, rows, dimensions, batch, k, isa, synthetic: !values.text, results };
   writeJson(values.json, report);
   console.log(describeEncode(report));
 }
@@ -108,22 +112,41 @@ function makeConversations(count, words) {
   return Array.from({ length: count }, () => [{ role: 'user', content: Array.from({ length: words }, word).join(' ') }]);
 }
 
-/** Of `count` things a call: median and tails over the calls. */
-async function rate(call, count, seconds) {
-  await call();
-  const samples = [];
-  for (const begin = performance.now(); performance.now() - begin < seconds * 1000 || samples.length < 3; ) {
-    const start = performance.now();
-    await call();
-    samples.push((count / (performance.now() - start)) * 1000);
-  }
-  return summary(samples);
+/** Text of the user's: from its begin again where it ends. */
+function cut(text, count, words) {
+  const all = text.split(/\s+/).filter(Boolean);
+  if (all.length < words) throw new Error(`--text has ${all.length} words, fewer than the ${words} of a conversation`);
+  let at = 0;
+  return Array.from({ length: count }, () => {
+    if (at + words > all.length) at = 0;
+    at += words;
+    return [{ role: 'user', content: all.slice(at - words, at).join(' ') }];
+  });
 }
 
-async function searchRate({ rows, dimensions, batch, threads, seconds }) {
+const TURN_MS = 100;
+
+/** Of `count` things a call each, how many a second: by turns, at least five; median and tails over the calls. */
+async function rates(contenders, seconds) {
+  const samples = contenders.map(() => []);
+  for (const { call } of contenders) await call();
+  for (const begin = performance.now(), turns = samples[0]; performance.now() - begin < seconds * 1000 || turns.length < 5; ) {
+    for (const [i, { call, count }] of contenders.entries()) {
+      const turn = performance.now();
+      do {
+        const start = performance.now();
+        await call();
+        samples[i].push((count / (performance.now() - start)) * 1000);
+      } while (performance.now() - turn < TURN_MS);
+    }
+  }
+  return samples.map(summary);
+}
+
+async function openSearch({ rows, dimensions, batch, threads }) {
+  const k = 10;
   const data = await makeData({ kind: 'iid', rows, dimensions, queryCount: batch, seed: 1 });
   const index = new ExpertIndex({ dimensions, threads });
   await fillIndex(index, data);
-  const perSecond = await rate(() => index.search(data.queries, { k: 10 }), batch, seconds);
-  return { k: 10, batch, perSecond, isa: index.stats().isa };
+  return { call: () => index.search(data.queries, { k }), count: batch, k, isa: index.stats().isa };
 }

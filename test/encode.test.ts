@@ -27,7 +27,7 @@ describe('HashingEncoder', () => {
     const once = await encoder().encode([user('hello')]);
     const twice = await encoder().encode([[{ role: 'system', content: 'be kind' }, ...user('hello')]]);
     expect(twice).not.toEqual(once);
-    const [, , , weights] = pack([
+    const [, , weights] = pack([
       [
         { role: 'user', content: 'a' },
         { role: 'assistant', content: 'b' },
@@ -63,14 +63,31 @@ describe('HashingEncoder', () => {
     expect(values.reduce((sum, value) => sum + value, 0)).toBeCloseTo(419.6113, 3);
   });
 
-  it('brings text to NFKC and lower case wherever it looks beyond ASCII', () => {
+  it('brings text to NFKC and lower case wherever it looks beyond ASCII', async () => {
+    const gap = 'Plain Words That Reach From One To The Next ';
     const texts = ['ＡＢＣ Def', 'Éa ÉB é', 'ΟΔΟΣ ΟΔΟΣ. Σ', 'x e\u0301 \u0301y', 'PLAIN', '\u3000A\u00a0B ', '한\u1100\u1161 İI', ''];
-    const [bytes, ends, , , capitals] = pack(texts.map(user));
-    const written = [...ends].map((end, i) => Buffer.from(bytes.subarray(i === 0 ? 0 : ends[i - 1], end)).toString());
-    // What is ASCII is lowered natively, and its capitals counted.
-    const count = (text: string) => [...text].filter((c) => c >= 'A' && c <= 'Z').length;
-    expect(written.map((text) => text.toLowerCase())).toEqual(texts.map((text) => text.normalize('NFKC').toLowerCase()));
-    expect([...capitals].map((lowered, i) => lowered + count(written[i] as string))).toEqual(texts.map(count));
+    texts.push(`É ${gap}É`, `${gap.repeat(20)}É`, `É${gap.repeat(20)}`, `É a É ab É abcdefghijklmnop É\n${'É'.repeat(500)}`);
+    const ngrams = async (of: readonly string[]) => {
+      const { starts, columns, values } = await textAddon().textFeatures(...pack(of.map(user)), new Float32Array(0), 1, undefined).promise;
+      const shapes = 2 ** 18; // how text looks comes behind words and characters, and does tell capitals
+      return of.map((_, i) =>
+        [...columns.subarray(starts[i], starts[i + 1])].flatMap((c, e) => (c < shapes ? [[c, values[(starts[i] as number) + e]]] : [])),
+      );
+    };
+    expect(await ngrams(texts)).toEqual(await ngrams(texts.map((text) => text.normalize('NFKC').toLowerCase())));
+  });
+
+  it('counts a word as often as it comes, however many different ones there are', async () => {
+    const words = Array.from({ length: 9000 }, (_, i) => `w${i}x`);
+    const texts = [words.join(' '), [...words, ...words].join(' ')];
+    const { starts, values } = await textAddon().textFeatures(...pack(texts.map(user)), new Float32Array(0), 1, undefined).promise;
+    const [once, twice] = texts.map((_, i) =>
+      // A value is log(1 + (e - 1)·count); what tells the look of the text counts once.
+      values.subarray(starts[i], starts[i + 1]).reduce((sum, value) => sum + Math.round(Math.expm1(value) / (Math.E - 1)), 0),
+    ) as [number, number];
+    const shapes = 12;
+    const pairThatJoins = 1;
+    expect(twice).toBe(2 * (once - shapes) + pairThatJoins + shapes);
   });
 
   it('refuses what is no conversation, and an aborted call', async () => {
@@ -97,33 +114,46 @@ describe('the addon, called directly', () => {
       return undefined;
     };
     expect(code(() => addon.encodeText(...packed, {} as never, 1))).toBe('BAD_ARGUMENT');
-    expect(
-      code(() =>
-        addon.textFeatures(new Float32Array(3) as never, packed[1], packed[2], packed[3], packed[4], new Float32Array(0), 1, undefined),
+    const [contents, ends, weights, normalised] = packed;
+    const features = (...args: unknown[]) => code(() => addon.textFeatures(...(args as typeof packed), new Float32Array(0), 1, undefined));
+    expect(features('hello', ends, weights, normalised)).toBe('BAD_ARGUMENT');
+    expect(features([7], ends, weights, normalised)).toBe('BAD_ARGUMENT');
+    expect(features(new Array(3), ends, weights, normalised)).toBe('BAD_ARGUMENT');
+    expect(features(contents, ends, weights, undefined)).toBe('BAD_ARGUMENT');
+    expect(features(['é'], ends, weights, () => 7)).toBe('BAD_ARGUMENT');
+    const shrinking = ['é', 'é'];
+    expect(features(shrinking, ends, weights, () => String(shrinking.splice(1)))).toBe(undefined);
+    const failure = new RangeError('mine');
+    expect(() =>
+      addon.textFeatures(
+        ['é'],
+        ends,
+        weights,
+        () => {
+          throw failure;
+        },
+        new Float32Array(0),
+        1,
+        undefined,
       ),
-    ).toBe('BAD_ARGUMENT');
+    ).toThrow(failure); // prettier-ignore
     expect(code(() => addon.textFeatures(...packed, new Float32Array(0), 0, undefined))).toBe('BAD_ARGUMENT');
     expect(code(() => addon.inverseFrequencies(Uint32Array.of(2 ** 31), 1))).toBe('WRONG_SHAPE');
-    const detached = new Uint8Array(8);
+    const detached = new Float32Array(8);
     structuredClone(detached.buffer, { transfer: [detached.buffer] });
-    expect(code(() => addon.textFeatures(detached, packed[1], packed[2], packed[3], packed[4], new Float32Array(0), 1, undefined))).toBe(
-      'DETACHED_BUFFER',
-    );
+    expect(features(contents, ends, detached, normalised)).toBe('DETACHED_BUFFER');
   });
 
-  it('checks the ends of messages', async () => {
-    const [bytes, ends, conversations, weights, capitals] = pack([user('hello')]);
-    const { promise } = textAddon().textFeatures(
-      bytes,
-      Uint32Array.of(4000),
-      conversations,
-      weights,
-      capitals,
-      new Float32Array(0),
-      1,
-      undefined,
-    );
-    await expect(promise).rejects.toMatchObject({ code: 'WRONG_SHAPE' });
-    expect(ends[0]).toBe(5);
+  it('checks the ends of conversations and the number of weights', async () => {
+    const [contents, ends, weights, normalised] = pack([user('hello')]);
+    for (const [otherEnds, otherWeights] of [
+      [Uint32Array.of(4000), weights],
+      [Uint32Array.of(0), weights],
+      [ends, new Float32Array(2)],
+    ] as const) {
+      const { promise } = textAddon().textFeatures(contents, otherEnds, otherWeights, normalised, new Float32Array(0), 1, undefined);
+      await expect(promise).rejects.toMatchObject({ code: 'WRONG_SHAPE' });
+    }
+    expect([...ends]).toEqual([1]);
   });
 });

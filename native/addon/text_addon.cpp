@@ -3,26 +3,107 @@
 #include "boundary.hpp"
 #include "pointsman/buffer.hpp"
 #include "text/features.hpp"
+#include "text/utf16.hpp"
 
 namespace pointsman::addon {
 namespace {
 
-// A copy of the conversations that work on the pool may keep: arguments 0-4 are bytes, message ends,
-// conversation ends, weights, capitals.
-struct OwnedConversations {
+// Conversations that work on the pool may keep. Arguments 0-3 are the contents of all messages (an array of
+// strings), conversation ends, weights, and a function that brings a string to NFKC and lower case.
+class OwnedConversations {
+ public:
   explicit OwnedConversations(const Napi::CallbackInfo& info) {
     const auto copy = [](auto& to, auto from) { to.assign(from.begin(), from.end()); };
-    copy(text, bytes(info[0], "bytes"));
-    copy(message_ends, words(info[1], "messageEnds"));
-    copy(conversation_ends, words(info[2], "conversationEnds"));
-    copy(weights, floats(info[3], "weights"));
-    copy(capitals, words(info[4], "capitals"));
+    copy(conversation_ends_, words(info[1], "conversationEnds"));
+    copy(weights_, floats(info[2], "weights"));
+    if (!info[0].IsArray()) throw Error(Code::BAD_ARGUMENT, "contents must be an array of strings");
+    if (!info[3].IsFunction()) throw Error(Code::BAD_ARGUMENT, "normalised must be a function");
+    const auto contents = info[0].As<Napi::Array>();
+    const auto normalised = info[3].As<Napi::Function>();
+    size_t units = 0;
+    for (uint32_t m = 0; m < contents.Length(); ++m) {
+      const Napi::HandleScope scope(info.Env());
+      units += length_of(contents[m]);
+    }
+    make_room(units);
+    for (uint32_t m = 0; m < contents.Length(); ++m) {
+      const Napi::HandleScope scope(info.Env());
+      read(contents[m], normalised);
+      message_ends_.push_back(static_cast<uint32_t>(length_));
+    }
+    units_ = {};
   }
-  text::Conversations view() const { return {text, message_ends, conversation_ends, weights, capitals}; }
 
-  std::vector<uint8_t> text;
-  std::vector<uint32_t> message_ends, conversation_ends, capitals;
-  std::vector<float> weights;
+  text::Conversations view() const {
+    return {{text_.as<uint8_t>(), length_}, message_ends_, conversation_ends_, weights_, capitals_};
+  }
+
+ private:
+  // Appends a message. Its ASCII goes through as it is, at the speed of a copy; the stretches between spaces
+  // that hold more than that go through JavaScript, which knows Unicode.
+  void read(const Napi::Value& content, const Napi::Function& normalised) {
+    const std::u16string_view units = units_of(content);
+    uint32_t capitals = 0;
+    size_t done = 0;
+    for (size_t found; (found = text::find_beyond_ascii(units, done)) < units.size();) {
+      const auto [begin, end] = text::stretch_beyond_ascii(units, done, found);
+      append_ascii(units.substr(done, begin - done));
+      for (const char16_t unit : units.substr(begin, end - begin)) capitals += unit >= u'A' && unit <= u'Z';
+      const auto stretch = Napi::String::New(content.Env(), units.data() + begin, end - begin);
+      const auto bytes = addon::text(normalised.Call({stretch}), "what normalised returns");
+      make_room(bytes.size());
+      std::memcpy(text_.as<char>() + length_, bytes.data(), bytes.size());
+      length_ += bytes.size();
+      done = end;
+    }
+    append_ascii(units.substr(done));
+    capitals_.push_back(capitals);
+  }
+
+  void append_ascii(std::u16string_view units) {
+    make_room(units.size());
+    uint8_t* to = text_.as<uint8_t>() + length_;
+    for (size_t i = 0; i < units.size(); ++i) to[i] = static_cast<uint8_t>(units[i]);
+    length_ += units.size();
+  }
+
+  // For `bytes` more.
+  void make_room(size_t bytes) {
+    if (length_ + bytes <= text_.bytes()) return;
+    if (length_ + bytes > UINT32_MAX)
+      throw Error(Code::BAD_ARGUMENT, "the conversations of one call have more than 4 GiB of text");
+    Buffer larger(std::max(length_ + bytes, length_ + length_ / 2));
+    if (length_ > 0) std::memcpy(larger.as<char>(), text_.as<char>(), length_);
+    text_ = std::move(larger);
+  }
+
+  // In units of UTF-16.
+  static size_t length_of(const Napi::Value& content) {
+    size_t length = 0;
+    if (!content.IsString() ||
+        napi_get_value_string_utf16(content.Env(), content, nullptr, 0, &length) != napi_ok)
+      throw Error(Code::BAD_ARGUMENT, "contents must be an array of strings");
+    return length;
+  }
+
+  // Valid until the next call.
+  std::u16string_view units_of(const Napi::Value& content) {
+    size_t length = length_of(content);
+    if (room_ <= length) {  // the call writes an end, too
+      units_ = std::make_unique_for_overwrite<char16_t[]>(2 * length + 1);
+      room_ = 2 * length + 1;
+    }
+    if (napi_get_value_string_utf16(content.Env(), content, units_.get(), room_, &length) != napi_ok)
+      throw Error(Code::INTERNAL, "a string could not be read");
+    return {units_.get(), length};
+  }
+
+  Buffer text_;
+  size_t length_ = 0;  // of what is written of it
+  std::vector<uint32_t> message_ends_, conversation_ends_, capitals_;
+  std::vector<float> weights_;
+  std::unique_ptr<char16_t[]> units_;
+  size_t room_ = 0;
 };
 
 Napi::Value columns_of(const Napi::CallbackInfo& info) {
@@ -33,9 +114,9 @@ Napi::Value columns_of(const Napi::CallbackInfo& info) {
 Napi::Value text_features(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     auto in = std::make_shared<OwnedConversations>(info);
-    const auto idf = floats(info[5], "idf");
-    const auto threads = static_cast<unsigned>(integer(info[6], "threads", 1, 1024));
-    return launch(info.Env(), info[7],
+    const auto idf = floats(info[4], "idf");
+    const auto threads = static_cast<unsigned>(integer(info[5], "threads", 1, 1024));
+    return launch(info.Env(), info[6],
                   [in, threads, idf = std::vector<float>(idf.begin(), idf.end())](
                       const Cancel& cancel, const Progress& progress) -> Settle {
                     auto rows = std::make_shared<text::Rows>(
@@ -113,8 +194,8 @@ std::shared_ptr<const Tables> unwrap_tables(const Napi::Value& value) {
 Napi::Value encode_text(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     auto in = std::make_shared<OwnedConversations>(info);
-    auto tables = unwrap_tables(info[5]);
-    const auto threads = static_cast<unsigned>(integer(info[6], "threads", 1, 1024));
+    auto tables = unwrap_tables(info[4]);
+    const auto threads = static_cast<unsigned>(integer(info[5], "threads", 1, 1024));
     return launch(info.Env(), info.Env().Undefined(),
                   [in, tables, threads](const Cancel& cancel, const Progress&) -> Settle {
                     auto psi = std::make_shared<std::vector<float>>(

@@ -159,7 +159,8 @@ void ThreadPool::parallel_for(size_t count, unsigned threads,
   std::unique_lock lock(loop->mutex);
   loop->closed = true;
   loop->idle.wait(lock, [&] { return loop->running == 0; });
-  // Taken out: a helper's job may be the last to let go of the loop, and the error belongs to this thread alone.
+  // Taken out: a helper's job may be the last to let go of the loop, and the error belongs to this thread
+  // alone.
   if (auto error = std::move(loop->error)) std::rethrow_exception(std::move(error));
 }
 

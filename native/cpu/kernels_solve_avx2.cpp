@@ -25,7 +25,7 @@ inline float fma1(float a, float b, float acc) { return __builtin_fmaf(a, b, acc
 }  // namespace
 
 extern const SolveKernels kAvx2Solve;
-const SolveKernels kAvx2Solve = {"avx2", gather, add_outer, factor, solve};
+const SolveKernels kAvx2Solve = {"avx2", gather, add_outer, factor, solve, add_rows};
 
 }  // namespace pointsman
 #endif

@@ -33,7 +33,7 @@ inline float fma1(float a, float b, float acc) { return __builtin_fmaf(a, b, acc
 }  // namespace
 
 extern const SolveKernels kNeonSolve;
-const SolveKernels kNeonSolve = {"neon", gather, add_outer, factor, solve};
+const SolveKernels kNeonSolve = {"neon", gather, add_outer, factor, solve, add_rows};
 
 }  // namespace pointsman
 #endif

@@ -38,6 +38,6 @@ inline Vec fnma(Vec a, Vec b, Vec acc) {
 }  // namespace
 
 extern const SolveKernels kScalarSolve;
-const SolveKernels kScalarSolve = {"scalar", gather, add_outer, factor, solve};
+const SolveKernels kScalarSolve = {"scalar", gather, add_outer, factor, solve, add_rows};
 
 }  // namespace pointsman

@@ -4,8 +4,10 @@
 #include <cmath>
 #include <string>
 
+#include "support.hpp"
 #include "text/features.hpp"
 #include "text/tokens.hpp"
+#include "text/utf16.hpp"
 
 using namespace pointsman;
 using namespace pointsman::text;
@@ -89,37 +91,51 @@ TEST_CASE("ASCII is lowered and its capitals counted, as if the caller had") {
   CHECK(lowered.columns != features_of({"what is this? naïve"}).columns);
 }
 
-TEST_CASE("encode is the product of the weighed features and the projection, on every thread count") {
-  std::vector<std::string> texts;
+TEST_CASE(
+    "encode adds the weighed features times the projection in their order, on every thread count and isa") {
+  std::vector<std::string> few, many;  // features each: rows of many go through the projection together
   for (int i = 0; i < 70; ++i)
-    texts.push_back("word" + std::to_string(i * 31 % 50) + " and more; you said 你好");
-  std::string bytes;
-  std::vector<uint32_t> ends, capitals(texts.size(), 0), conversations;
-  for (const auto& text : texts) {
-    bytes += text;
-    ends.push_back(static_cast<uint32_t>(bytes.size()));
-    conversations.push_back(static_cast<uint32_t>(ends.size()));
+    few.push_back("word" + std::to_string(i * 31 % 50) + " and more; you said 你好");
+  for (int i = 0; i < 5; ++i) {
+    many.emplace_back();
+    for (int j = 0; j < 1500; ++j) many.back() += std::to_string((i + 1) * j * 7919) + " ";
   }
-  const std::vector<float> weights(texts.size(), 1.0f);
-  const Conversations in{
-      {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, ends, conversations, weights, capitals};
+  constexpr size_t kMost = 67;
   const std::vector<float> idf(kColumns, 1.5f);
-  constexpr size_t kDimensions = 3;
-  std::vector<float> projection(kColumns * kDimensions);
-  for (size_t i = 0; i < projection.size(); ++i) projection[i] = static_cast<float>(i % 1013) / 1013 - 0.5f;
-  const auto psi = encode(in, idf, projection, kDimensions, 1, Cancel());
-  CHECK(psi == encode(in, idf, projection, kDimensions, 5, Cancel()));
-  const Rows rows = features_of(texts, idf);
-  for (size_t i = 0; i < texts.size(); ++i) {
-    for (size_t j = 0; j < kDimensions; ++j) {
-      double sum = 0;
-      for (uint32_t e = rows.starts[i]; e < rows.starts[i + 1]; ++e)
-        sum += double{rows.values[e]} * projection[rows.columns[e] * kDimensions + j];
-      CHECK(psi[i * kDimensions + j] == doctest::Approx(sum).epsilon(1e-4));
+  std::vector<float> table(kColumns * kMost);
+  for (size_t i = 0; i < table.size(); ++i) table[i] = static_cast<float>(i % 1013) / 1013 - 0.5f;
+  for (const auto* texts : {&few, &many}) {
+    std::string bytes;
+    std::vector<uint32_t> ends, capitals(texts->size(), 0), conversations;
+    for (const auto& text : *texts) {
+      bytes += text;
+      ends.push_back(static_cast<uint32_t>(bytes.size()));
+      conversations.push_back(static_cast<uint32_t>(ends.size()));
     }
+    const std::vector<float> weights(texts->size(), 1.0f);
+    const Conversations in{{reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()},
+                           ends,
+                           conversations,
+                           weights,
+                           capitals};
+    const Rows rows = features_of(*texts, idf);
+    for (const size_t dimensions : {size_t{3}, size_t{19}, kMost}) {
+      const std::span<const float> projection(table.data(), kColumns * dimensions);
+      std::vector<float> expected(texts->size() * dimensions);
+      for (size_t i = 0; i < texts->size(); ++i) {
+        for (uint32_t e = rows.starts[i]; e < rows.starts[i + 1]; ++e) {
+          for (size_t j = 0; j < dimensions; ++j)
+            expected[i * dimensions + j] += rows.values[e] * projection[rows.columns[e] * dimensions + j];
+        }
+      }
+      test::on_each_isa([&](const Kernels&) {
+        CHECK(encode(in, idf, projection, dimensions, 1, Cancel()) == expected);
+        CHECK(encode(in, idf, projection, dimensions, 5, Cancel()) == expected);
+      });
+    }
+    CHECK_THROWS_AS(encode(in, {}, table, kMost, 1, Cancel()), Error);
+    CHECK_THROWS_AS(encode(in, idf, table, kMost + 1, 1, Cancel()), Error);
   }
-  CHECK_THROWS_AS(encode(in, {}, projection, kDimensions, 1, Cancel()), Error);
-  CHECK_THROWS_AS(encode(in, idf, projection, kDimensions + 1, 1, Cancel()), Error);
 }
 
 TEST_CASE("parts that do not fit are refused") {
@@ -131,4 +147,56 @@ TEST_CASE("parts that do not fit are refused") {
   CHECK_THROWS_AS(features({bytes, ends, one, {}, capitals}, {}, 1, Cancel(), {}), Error);
   const std::vector<float> bad{std::nanf("")};
   CHECK_THROWS_AS(features({bytes, ends, one, bad, capitals}, {}, 1, Cancel(), {}), Error);
+}
+
+TEST_CASE("stretches beyond ASCII reach from space to space, near ones together") {
+  const auto stretches = [](const std::u16string& text) {
+    std::vector<std::u16string> found;
+    size_t done = 0;
+    for (size_t at; (at = find_beyond_ascii(text, done)) < text.size();) {
+      const auto [begin, end] = stretch_beyond_ascii(text, done, at);
+      CHECK(begin >= done);
+      CHECK(begin <= at);
+      CHECK(at < end);
+      found.push_back(text.substr(begin, end - begin));
+      done = end;
+    }
+    return found;
+  };
+  using Found = std::vector<std::u16string>;
+  CHECK(stretches(u"") == Found{});
+  CHECK(stretches(u"all of it ASCII") == Found{});
+  CHECK(stretches(u"é") == Found{u"é"});
+  CHECK(stretches(u"an xéy b") == Found{u"xéy"});
+  CHECK(stretches(u"é a é far from here to there é") == Found{u"é a é", u"é"});
+  for (const size_t gap : {1, 13, 14, 15, 255, 256, 257, 1000}) {
+    const std::u16string letters(gap, u'x');
+    CHECK(stretches(letters + u" é " + letters + u" é").size() == (gap < 14 ? 1 : 2));
+    CHECK(stretches(letters + u"é" + letters) == Found{letters + u"é" + letters});
+  }
+}
+
+TEST_CASE("what words are, whichever way they are read") {
+  // The same with a word beyond ASCII before it, which is read character by character.
+  const std::vector<std::string> texts = {
+      "One, two;three 42 a1b2 x",
+      "a",
+      "\n\t ?",
+      std::string(15, 'a'),
+      std::string(16, 'a'),
+      std::string(63, 'q') + " " + std::string(64, 'q') + "!" + std::string(200, 'q'),
+      "the the the the, the",
+      std::string(70000, 'z') + " end"};
+  for (const std::string& text : texts) {
+    CAPTURE(text.substr(0, 40));
+    std::string beyond;  // each space becomes one beyond ASCII
+    for (const char c : text) beyond += c == ' ' ? std::string("\xC2\xA0") : std::string(1, c);
+    const auto ngrams = [](const Rows& rows) {
+      std::vector<std::pair<uint32_t, float>> found;
+      for (size_t e = 0; e < rows.columns.size(); ++e)
+        if (rows.columns[e] < kWords + kChars) found.emplace_back(rows.columns[e], rows.values[e]);
+      return found;
+    };
+    CHECK(ngrams(features_of({text})) == ngrams(features_of({beyond + "\xC2\xA0"})));
+  }
 }

@@ -6,29 +6,43 @@
 #include <cstring>
 
 #include "pointsman/hash.hpp"
+#include "text/ascii.hpp"
 #include "text/tokens.hpp"
 
 namespace pointsman::text {
 namespace {
 
 constexpr uint64_t kBigram = 0x9E3779B97F4A7C15ull, kCharSeed = 1, kShapeSeed = 2;
-constexpr size_t kSlack = 8, kKeptRoom = size_t{1} << 20, kDampedSlots = 1024;
+constexpr size_t kSlack = 16, kShort = 16, kSlots = size_t{1} << 13, kKeptRoom = size_t{1} << 20,
+                 kDampedSlots = 1024;
 
-// The first `bytes` < 8 bytes at p, from which 8 may be read, as a little-endian word.
-uint64_t word_at(const char* p, size_t bytes) noexcept {
-  uint64_t x;
-  std::memcpy(&x, p, 8);
-  if constexpr (std::endian::native == std::endian::big) x = __builtin_bswap64(x);
-  return x & ((uint64_t{1} << 8 * bytes) - 1);
+// hash64 of `bytes` < 16 at p, from which 16 may be read: without branches on the length, which cannot be
+// foreseen.
+uint64_t hash_of_short(const char* p, size_t bytes) noexcept {
+  const uint64_t a = hash_parts::kMul0;
+  const size_t low = std::min<size_t>(8, bytes);
+  return hash_parts::finish(hash_parts::join(a, a, a, a), word_at(p, low), word_at(p + 8, bytes - low),
+                            bytes);
 }
 
-int part_of(uint32_t column) noexcept { return column < kWords ? 0 : column < kWords + kChars ? 1 : 2; }
+uint32_t pair_column(uint64_t one, uint64_t next) noexcept {
+  return static_cast<uint32_t>(mix64(one * kBigram + next) % kWords);
+}
 
 uint32_t char_column(uint64_t hash) noexcept { return kWords + static_cast<uint32_t>(hash % kChars); }
 
 }  // namespace
 
-Extractor::Extractor() : counts_(kColumns), present_((kColumns + 63) / 64), damped_(kDampedSlots) {}
+Extractor::Extractor()
+    : columns_of_singles_(std::make_unique_for_overwrite<uint32_t[]>(kMostColumns)),
+      columns_of_chunks_(std::make_unique_for_overwrite<uint32_t[]>(kMostColumns)),
+      slots_(kSlots),
+      counts_(kColumns),
+      present_(kColumns / 64),
+      taken_(std::make_unique_for_overwrite<uint32_t[]>(kColumns)),
+      damped_(kDampedSlots) {
+  chunks_.reserve(kMostChunks);
+}
 
 Extractor& Extractor::of_this_thread() {
   thread_local Extractor extractor;
@@ -37,21 +51,7 @@ Extractor& Extractor::of_this_thread() {
 
 void Extractor::extract(const Conversations& in, size_t first, size_t last, std::span<const float> idf,
                         Rows& out) {
-  size_t longest = 0;
-  for (size_t m = first; m < last; ++m) {
-    longest = std::max<size_t>(longest, in.message_ends[m] - (m == 0 ? 0 : in.message_ends[m - 1]));
-  }
-  if (room_ < longest + 2 + kSlack || room_ > std::max(kKeptRoom, 2 * longest)) {
-    text_.reset();
-    room_ = 0;
-    text_ = std::make_unique_for_overwrite<char[]>(longest + 2 + kSlack);
-    room_ = longest + 2 + kSlack;
-  }
-  if (unfinished_) {
-    std::fill(counts_.begin(), counts_.end(), 0.0f);
-    std::fill(present_.begin(), present_.end(), 0);
-    waiting_ = 0;
-  }
+  if (unfinished_) clear();
   unfinished_ = true;
   shape_ = {};
   shape_.messages = last - first;
@@ -69,65 +69,208 @@ void Extractor::extract(const Conversations& in, size_t first, size_t last, std:
   unfinished_ = false;
 }
 
+void Extractor::clear() {
+  std::fill(counts_.begin(), counts_.end(), 0.0f);
+  std::fill(present_.begin(), present_.end(), 0);
+  std::fill(slots_.begin(), slots_.end(), 0);
+  chunks_.clear();
+  columns_ = singles_ = 0;
+}
+
 void Extractor::count() {
+  for (const Chunk& chunk : chunks_) {
+    count(&columns_of_chunks_[chunk.begin], chunk.end - chunk.begin,
+          weight_ * static_cast<float>(chunk.times));
+    *chunk.slot = 0;
+  }
+  chunks_.clear();
+  columns_ = 0;
+  count(columns_of_singles_.get(), singles_, weight_);
+  singles_ = 0;
+}
+
+void Extractor::count(const uint32_t* columns, size_t n, float weight) {
   // Copies, which the stores below cannot change under the compiler's eyes.
-  const size_t waiting = waiting_;
-  const float weight = weight_;
   float* const counts = counts_.data();
   uint64_t* const present = present_.data();
-  for (size_t i = 0; i < waiting; ++i) {
-    const uint32_t column = columns_[i];
+  for (size_t i = 0; i < n; ++i) {
+    const uint32_t column = columns[i];
     counts[column] += weight;
     present[column / 64] |= uint64_t{1} << column % 64;
   }
-  waiting_ = 0;
 }
 
-// Copies the message to text_, word by word in both senses: runs of letters, and what stands between spaces.
+// In pieces: runs of words in ASCII, and single words beyond it.
 void Extractor::read(std::string_view message) {
-  const auto* p = reinterpret_cast<const unsigned char*>(message.data());
-  const size_t n = message.size();
+  previous_ = 0;
+  while (!message.empty()) {
+    size_t piece = ascii_words(message);
+    if (piece > 0) {
+      read_ascii(message.substr(0, piece));
+    } else {
+      while (piece < message.size() && !is_ascii_space(message[piece])) ++piece;
+      piece = std::min(message.size(), piece + 1);
+      read_word(message.substr(0, piece));
+    }
+    message.remove_prefix(piece);
+  }
+}
+
+// Letters in lower case and spaces as ' ' go to text_, eight bytes at a time, with one bit a byte for what is
+// no space.
+void Extractor::read_ascii(std::string_view words) {
+  const size_t n = words.size(), blocks = n / 64 + 1;
+  make_room(64 * blocks);
+  inside_.assign(blocks + 1, 0);
+  char* const to = text_.get() + 1;
+  Tally capitals, digits, numbers, symbols, lines, questions;
+  uint64_t digit_before = 0;
+  for (size_t i = 0; i < n; i += 8) {
+    char rest[8] = {' ', ' ', ' ', ' ', ' ', ' ', ' ', ' '};
+    const char* from = words.data() + i;
+    if (n - i < 8) from = static_cast<const char*>(std::memcpy(rest, from, n - i));
+    const Bytes bytes(load(from));
+    inside_[i / 64] |= bytes.mask(~bytes.spaces & kHighBits) << i % 64;
+    capitals.add(bytes.capitals);
+    digits.add(bytes.digits);
+    numbers.add(bytes.digits & ~(bytes.digits << 8 | digit_before));
+    digit_before = bytes.digits >> 56;
+    symbols.add(bytes.others);
+    lines.add(bytes.equal('\n'));
+    questions.add(bytes.equal('?'));
+    bytes.store_lowered(to + i);
+  }
+  to[-1] = to[n] = ' ';
+  shape_.characters += n;
+  shape_.capitals += capitals.total();
+  shape_.digits += digits.total();
+  shape_.numbers += numbers.total();
+  shape_.symbols += symbols.total();
+  shape_.lines += lines.total();
+  shape_.questions += questions.total();
+
+  uint64_t inside_before = 0;
+  for (size_t block = 0; block < blocks; ++block) {
+    const uint64_t inside = inside_[block];
+    for (uint64_t starts = inside & ~(inside << 1 | inside_before); starts != 0; starts &= starts - 1) {
+      const int bit = std::countr_zero(starts);
+      // From here on, of this block and the next.
+      const uint64_t run = inside >> bit | (inside_[block + 1] << 1) << (63 - bit);
+      const auto length = static_cast<size_t>(std::countr_one(run));
+      const char* const at = to + 64 * block + bit;
+      if (length < kShort) {
+        add_short(at, length);
+      } else {
+        add_long(at,
+                 length < 64 ? length : static_cast<size_t>(std::find<const char*>(at, to + n, ' ') - at));
+      }
+    }
+    inside_before = inside >> 63;
+  }
+  for (size_t i = n; i > 0; --i) {
+    if (to[i - 1] == ' ') continue;
+    shape_.last = static_cast<unsigned char>(to[i - 1]);
+    break;
+  }
+}
+
+// A chunk of less than kShort bytes, between spaces, from which 16 bytes may be read.
+void Extractor::add_short(const char* at, size_t bytes) {
+  constexpr size_t kColumnsOfShort =
+      2 * kShort + 3 * kShort;  // at most: a word a byte, its pair, three n-grams
+  if (chunks_.size() == kMostChunks || columns_ + kColumnsOfShort > kMostColumns) count();
+  const size_t low_bytes = std::min<size_t>(8, bytes);
+  const uint64_t low = word_at(at, low_bytes), high = word_at(at + 8, bytes - low_bytes);
+  size_t slot = hash_parts::fold(low ^ hash_parts::kMul1, high ^ hash_parts::kMul2) % kSlots;
+  for (; slots_[slot] != 0; slot = (slot + 1) % kSlots) {
+    Chunk& chunk = chunks_[slots_[slot] - 1u];
+    if (chunk.low != low || chunk.high != high) continue;
+    ++chunk.times;
+    return link(chunk.first, chunk.last);
+  }
+  Chunk chunk{low, high, 0, 0, static_cast<uint32_t>(columns_), 0, 1, &slots_[slot]};
+  const auto put = [&](uint64_t column) { columns_of_chunks_[columns_++] = static_cast<uint32_t>(column); };
+  for (const char *p = at, *const end = at + bytes; p < end;) {
+    const char* const begin = p++;
+    if (is_letter(*begin))
+      while (is_letter(*p)) ++p;
+    const uint64_t word = hash_of_short(begin, static_cast<size_t>(p - begin));
+    put(word % kWords);
+    if (chunk.first == 0) {
+      chunk.first = word;
+    } else {
+      put(pair_column(chunk.last, word));
+    }
+    chunk.last = word;
+  }
+  const char* from = at - 1;  // the space
+  for (; from + 5 <= at + bytes + 1; ++from) {
+    put(char_column(hash64_of_word(word_at(from, 3), 3, kCharSeed)));
+    put(char_column(hash64_of_word(word_at(from, 4), 4, kCharSeed)));
+    put(char_column(hash64_of_word(word_at(from, 5), 5, kCharSeed)));
+  }
+  if (bytes > 1) {
+    put(char_column(hash64_of_word(word_at(from, 3), 3, kCharSeed)));
+    put(char_column(hash64_of_word(word_at(from++, 4), 4, kCharSeed)));
+  }
+  put(char_column(hash64_of_word(word_at(from, 3), 3, kCharSeed)));
+  chunk.end = static_cast<uint32_t>(columns_);
+  chunks_.push_back(chunk);
+  slots_[slot] = static_cast<uint16_t>(chunks_.size());
+  link(chunk.first, chunk.last);
+}
+
+// The same of more bytes, which come but once.
+void Extractor::add_long(const char* at, size_t bytes) {
+  const char* const end = at + bytes;
+  for (const char* p = at; p < end;) {
+    const char* const begin = p++;
+    if (is_letter(*begin))
+      while (is_letter(*p)) ++p;
+    add_word(begin, static_cast<size_t>(p - begin));
+  }
+  for (size_t length = 3; length <= 5; ++length) {
+    for (const char* from = at - 1; from + length <= end + 1; ++from)
+      add(char_column(hash64_of_word(word_at(from, length), length, kCharSeed)));
+  }
+}
+
+// What stands before an ASCII space, or the end: character by character, with spaces and other kinds beyond
+// ASCII.
+void Extractor::read_word(std::string_view word) {
+  const auto* p = reinterpret_cast<const unsigned char*>(word.data());
+  const size_t n = word.size();
+  make_room(n);
   char* to = text_.get();
   *to++ = ' ';
   const char* spaced = to;        // begin of what stands between spaces
   const char* letters = nullptr;  // begin of the run of letters, null outside of one
-  bool ascii = true, in_number = false;
-  previous_ = 0;
-  size_t characters = 0, capitals = 0;
-  char32_t last = shape_.last;
+  bool in_number = false;
   const auto end_letters = [&] {
     if (letters != nullptr) add_word(letters, static_cast<size_t>(to - letters));
     letters = nullptr;
   };
   const auto end_spaced = [&] {
     *to = ' ';
-    if (to != spaced) add_char_grams(spaced - 1, to + 1, ascii);
+    if (to != spaced) add_char_grams(spaced - 1, to + 1);
     spaced = ++to;
-    ascii = true;
   };
-  for (size_t i = 0; i < n; ++characters) {
-    char32_t code = p[i];
-    size_t length = 1;
-    Kind kind;
-    if (code < 0x80) {
-      kind = kAsciiKinds[code];
-    } else {
-      length = decode(p + i, n - i, code);
-      kind = kind_of(code);
-      ascii = false;
-      ++shape_.foreign;
-    }
+  for (size_t i = 0; i < n; ++shape_.characters) {
+    char32_t code;
+    const size_t length = decode(p + i, n - i, code);
+    const Kind kind = kind_of(code);
+    shape_.foreign += p[i] >= 0x80;
     if (kind == Kind::Letter) {
       if (letters == nullptr) letters = to;
       in_number = false;
       if (code < 0x80) {
-        capitals += (code & 0x20) == 0;
+        shape_.capitals += (code & 0x20) == 0;
         code |= 0x20;
         *to++ = static_cast<char>(code);
       } else {
         for (size_t j = 0; j < length; ++j) *to++ = static_cast<char>(p[i + j]);
       }
-      last = code;
+      shape_.last = code;
       i += length;
       continue;
     }
@@ -142,7 +285,7 @@ void Extractor::read(std::string_view message) {
     } else {
       shape_.symbols += kind == Kind::Single && code < 0x3040;
       shape_.questions += code == '?';
-      last = code;
+      shape_.last = code;
       const char* begin = to;
       for (size_t j = 0; j < length; ++j) *to++ = static_cast<char>(p[i + j]);
       add_word(begin, length);
@@ -151,40 +294,32 @@ void Extractor::read(std::string_view message) {
   }
   end_letters();
   end_spaced();
-  shape_.characters += characters;
-  shape_.capitals += capitals;
-  shape_.last = last;
+}
+
+void Extractor::make_room(size_t bytes) {
+  const size_t needed = bytes + 2 + kSlack;
+  if (needed <= room_ && room_ <= std::max(kKeptRoom, 4 * needed)) return;
+  text_.reset();
+  room_ = 0;
+  text_ = std::make_unique_for_overwrite<char[]>(2 * needed);
+  room_ = 2 * needed;
 }
 
 void Extractor::add_word(const char* begin, size_t bytes) {
-  const uint64_t word = bytes < 8 ? hash64_of_word(word_at(begin, bytes), bytes) : hash64(begin, bytes);
+  const uint64_t word = bytes < kShort ? hash_of_short(begin, bytes) : hash64(begin, bytes);
   add(static_cast<uint32_t>(word % kWords));
-  if (previous_ != 0) add(static_cast<uint32_t>(mix64(previous_ * kBigram + word) % kWords));
-  if (shape_.first_word == 0) shape_.first_word = word;
-  previous_ = word;
+  link(word, word);
 }
 
-// The grams of " word ", padded so that beginnings and ends differ from the middle.
-void Extractor::add_char_grams(const char* begin, const char* end, bool ascii) {
-  if (ascii) {
-    // A local count of what waits: the member's would go through memory for each gram.
-    size_t waiting = waiting_;
-    const auto add_gram = [&](const char* from, size_t length) {
-      columns_[waiting++] = char_column(hash64_of_word(word_at(from, length), length, kCharSeed));
-    };
-    for (const char* from = begin; from + 3 <= end; ++from) {
-      if (waiting + 3 > kWaiting) {
-        waiting_ = waiting;
-        count();
-        waiting = 0;
-      }
-      add_gram(from, 3);
-      if (from + 4 <= end) add_gram(from, 4);
-      if (from + 5 <= end) add_gram(from, 5);
-    }
-    waiting_ = waiting;
-    return;
-  }
+// What comes next begins and ends with these words.
+void Extractor::link(uint64_t first_word, uint64_t last_word) {
+  if (previous_ != 0) add(pair_column(previous_, first_word));
+  if (shape_.first_word == 0) shape_.first_word = first_word;
+  previous_ = last_word;
+}
+
+// The character n-grams of one " word ", padded so that beginnings and ends differ from the middle.
+void Extractor::add_char_grams(const char* begin, const char* end) {
   starts_.clear();
   for (const char* at = begin; at < end;) {
     starts_.push_back(at);
@@ -234,31 +369,54 @@ double Extractor::damped(float count) {
   return slot.value;
 }
 
+// The columns of [from, to) that are in use go to `columns`, rising; clears their bits. Returns how many.
+size_t Extractor::take(uint32_t from, uint32_t to, uint32_t* columns) {
+  size_t n = 0;
+  for (uint32_t w = from / 64; w < to / 64; ++w) {
+    for (uint64_t bits = present_[w]; bits != 0; bits &= bits - 1)
+      columns[n++] = 64 * w + static_cast<uint32_t>(std::countr_zero(bits));
+    present_[w] = 0;
+  }
+  return n;
+}
+
 // Weighs and normalises the counts, and clears them.
 void Extractor::write(std::span<const float> idf, Rows& out) {
+  constexpr uint32_t kParts[][2] = {{0, kWords}, {kWords, kWords + kChars}, {kWords + kChars, kColumns}};
   const size_t row_begin = out.values.size();
+  uint32_t* const columns = taken_.get();
   double squares[3] = {};
-  for (size_t w = 0; w < present_.size(); ++w) {
-    for (uint64_t bits = present_[w]; bits != 0; bits &= bits - 1) {
-      const auto column = static_cast<uint32_t>(64 * w) + static_cast<uint32_t>(std::countr_zero(bits));
+  size_t ends[3];
+  for (int part = 0; part < 3; ++part) {
+    const auto [from, to] = kParts[part];
+    const size_t n = take(from, to, columns), begin = out.values.size();
+    out.columns.resize(begin + n);
+    out.values.resize(begin + n);
+    double sum = 0;
+    size_t kept = begin;
+    for (size_t i = 0; i < n; ++i) {
+      const uint32_t column = columns[i];
       const float count = counts_[column];
       counts_[column] = 0;
-      if (count <= 0) continue;
-      const int part = part_of(column);
       double value = part == 2 ? 1 : damped(count);
       if (!idf.empty()) value *= idf[column];
-      squares[part] += value * value;
-      out.columns.push_back(column);
-      out.values.push_back(static_cast<float>(value));
+      sum += value * value;
+      out.columns[kept] = column;
+      out.values[kept] = static_cast<float>(value);
+      kept += count > 0;
     }
-    present_[w] = 0;
+    squares[part] = sum;
+    out.columns.resize(kept);
+    out.values.resize(kept);
+    ends[part] = kept;
   }
   if (!idf.empty()) {
     const int parts = (squares[0] > 0) + (squares[1] > 0) + (squares[2] > 0);
-    double norms[3];
-    for (int part = 0; part < 3; ++part) norms[part] = std::sqrt(squares[part] * parts);
-    for (size_t i = row_begin; i < out.values.size(); ++i) {
-      out.values[i] = static_cast<float>(out.values[i] / norms[part_of(out.columns[i])]);
+    for (int part = 0; part < 3; ++part) {
+      const double norm = std::sqrt(squares[part] * parts);
+      float* const values = out.values.data();
+      for (size_t i = part == 0 ? row_begin : ends[part - 1]; i < ends[part]; ++i)
+        values[i] = static_cast<float>(values[i] / norm);
     }
   }
   out.starts.push_back(static_cast<uint32_t>(out.values.size()));

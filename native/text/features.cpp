@@ -5,6 +5,7 @@
 #include <cmath>
 #include <string>
 
+#include "pointsman/solve.hpp"
 #include "pointsman/thread_pool.hpp"
 #include "text/extractor.hpp"
 
@@ -12,7 +13,7 @@ namespace pointsman::text {
 namespace {
 
 // Conversations of one task at most; fewer where there would be too few tasks for the threads.
-constexpr size_t kBlock = 16, kTasksPerThread = 4;
+constexpr size_t kBlock = 64, kTasksPerThread = 2;
 
 void check_ends(std::span<const uint32_t> ends, size_t length, const char* name) {
   uint32_t previous = 0;
@@ -55,35 +56,25 @@ size_t block_size(size_t count, unsigned threads) {
   return std::clamp<size_t>(count / (size_t{threads} * kTasksPerThread), 1, kBlock);
 }
 
-// Entries [e, end) of sparse rows, times m (· × p), added to `to` (p) in their order, up to column `limit`;
-// returns where it stopped. Rows of m lie anywhere in memory: they are asked for ahead of their turn.
-size_t add_product(const Rows& rows, size_t e, size_t end, uint32_t limit, const float* m, size_t p,
-                   float* __restrict to) {
-  constexpr size_t kAhead = 12, kLine = 16;
-  for (; e < end && rows.columns[e] < limit; ++e) {
-    if (e + kAhead < end) {
-      const float* next = m + size_t{rows.columns[e + kAhead]} * p;
-      for (size_t j = 0; j < p; j += kLine) __builtin_prefetch(next + j);
-    }
-    const float v = rows.values[e];
-    const float* __restrict from = m + size_t{rows.columns[e]} * p;
-    for (size_t j = 0; j < p; ++j) to[j] += v * from[j];
-  }
-  return e;
-}
-
 // out (rows × p) = rows times m. Long rows have many columns in common, so they go together through the part
 // of m that stays in a core's cache; each still adds its columns in rising order.
-void multiply(const Rows& rows, const float* m, size_t p, float* out) {
+void multiply(const Rows& rows, const float* m, uint32_t p, float* out) {
   constexpr size_t kPartBytes = size_t{1} << 17, kLeastEntries = 4;  // of a part of m; of a row in a part
   const auto width = static_cast<uint32_t>(std::max<size_t>(1, kPartBytes / (p * sizeof(float))));
   const size_t parts = (kColumns + width - 1) / width, n = rows.count();
   const bool together = n > 1 && rows.columns.size() >= n * parts * kLeastEntries;
+  const auto& kernels = solve_kernels();
   std::vector<size_t> next(rows.starts.begin(), rows.starts.end() - 1);
   for (uint32_t from = 0; from < kColumns; from += together ? width : kColumns) {
-    const uint32_t limit = together ? std::min(kColumns, from + width) : kColumns;
-    for (size_t i = 0; i < n; ++i)
-      next[i] = add_product(rows, next[i], rows.starts[i + 1], limit, m, p, out + i * p);
+    for (size_t i = 0; i < n; ++i) {
+      const size_t begin = next[i];
+      size_t end = rows.starts[i + 1];
+      if (together)
+        for (end = begin; end < rows.starts[i + 1] && rows.columns[end] - from < width; ++end) continue;
+      kernels.add_rows(m, rows.columns.data() + begin, rows.values.data() + begin, end - begin, p,
+                       out + i * p);
+      next[i] = end;
+    }
   }
 }
 
@@ -127,9 +118,16 @@ std::vector<float> encode(const Conversations& in, std::span<const float> idf,
   const size_t count = in.conversation_ends.size();
   std::vector<float> out(count * dimensions);
   for_blocks(count, block_size(count, threads), threads, cancel, [&](size_t, size_t first, size_t last) {
-    Rows rows;
+    // This thread's own, kept unless they are large: fresh pages of memory cost more than what is written
+    // there.
+    constexpr size_t kKeptEntries = size_t{1} << 21;
+    thread_local Rows rows;
+    if (rows.columns.capacity() > kKeptEntries) rows = {};
+    rows.starts.resize(1);
+    rows.columns.clear();
+    rows.values.clear();
     for (size_t c = first; c < last; ++c) extract(in, c, idf, rows);
-    multiply(rows, projection.data(), dimensions, &out[first * dimensions]);
+    multiply(rows, projection.data(), static_cast<uint32_t>(dimensions), &out[first * dimensions]);
   });
   return out;
 }

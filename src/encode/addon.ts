@@ -3,13 +3,16 @@ import { type NativeTask, native } from '../native.js';
 
 type Listener = ((done: number, total: number) => void) | undefined;
 
-/** Conversations as one run of bytes; see native/text/features.hpp. */
+/**
+ * Conversations: the contents of all messages; for each conversation, how many messages end with it; for each message
+ * its weight; and what brings a text to NFKC and lower case, called for stretches that hold more than ASCII. Such a
+ * stretch reaches from space to space: neither looks beyond one.
+ */
 export type PackedArguments = [
-  bytes: Uint8Array,
-  messageEnds: Uint32Array,
+  contents: readonly string[],
   conversationEnds: Uint32Array,
   weights: Float32Array,
-  capitals: Uint32Array,
+  normalised: (stretch: string) => string,
 ];
 
 /** Sparse rows: row i has the entries starts[i] … starts[i + 1]. */

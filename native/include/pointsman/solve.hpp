@@ -30,6 +30,11 @@ struct SolveKernels {
 
   // b = U⁻¹ U⁻ᵀ b.
   void (*solve)(const float* factor, const float* inverse, uint32_t stride, float* b);
+
+  // out += Σ_e values[e] · table[ids[e]], term by term in the order of e (rows of any `width`, any
+  // alignment); unlike the rest, each product is rounded before it is added.
+  void (*add_rows)(const float* table, const uint32_t* ids, const float* values, size_t count, uint32_t width,
+                   float* out);
 };
 
 // Those that go with active_kernels() (isa.hpp). Throws UNKNOWN_ISA as it does.
