@@ -161,7 +161,7 @@ void Extractor::read_ascii(std::string_view words) {
       if (length < kShort) {
         add_short(at, length);
       } else {
-        add_long(at,
+        add_once(at,
                  length < 64 ? length : static_cast<size_t>(std::find<const char*>(at, to + n, ' ') - at));
       }
     }
@@ -176,17 +176,20 @@ void Extractor::read_ascii(std::string_view words) {
 
 // A chunk of less than kShort bytes, between spaces, from which 16 bytes may be read.
 void Extractor::add_short(const char* at, size_t bytes) {
-  constexpr size_t kColumnsOfShort =
-      2 * kShort + 3 * kShort;  // at most: a word a byte, its pair, three n-grams
+  constexpr size_t kColumnsOfShort = 5 * kShort;  // at most: for each byte a word, its pair, three n-grams
+  constexpr size_t kMostProbes = 16;
   if (chunks_.size() == kMostChunks || columns_ + kColumnsOfShort > kMostColumns) count();
   const size_t low_bytes = std::min<size_t>(8, bytes);
   const uint64_t low = word_at(at, low_bytes), high = word_at(at + 8, bytes - low_bytes);
   size_t slot = hash_parts::fold(low ^ hash_parts::kMul1, high ^ hash_parts::kMul2) % kSlots;
-  for (; slots_[slot] != 0; slot = (slot + 1) % kSlots) {
+  for (size_t probe = 0; slots_[slot] != 0; slot = (slot + 1) % kSlots) {
     Chunk& chunk = chunks_[slots_[slot] - 1u];
-    if (chunk.low != low || chunk.high != high) continue;
-    ++chunk.times;
-    return link(chunk.first, chunk.last);
+    if (chunk.low == low && chunk.high == high) {
+      ++chunk.times;
+      return link(chunk.first, chunk.last);
+    }
+    // Who makes chunks that collide gains nothing but that they are not kept.
+    if (++probe == kMostProbes) return add_once(at, bytes);
   }
   Chunk chunk{low, high, 0, 0, static_cast<uint32_t>(columns_), 0, 1, &slots_[slot]};
   const auto put = [&](uint64_t column) { columns_of_chunks_[columns_++] = static_cast<uint32_t>(column); };
@@ -220,8 +223,8 @@ void Extractor::add_short(const char* at, size_t bytes) {
   link(chunk.first, chunk.last);
 }
 
-// The same of more bytes, which come but once.
-void Extractor::add_long(const char* at, size_t bytes) {
+// The same of any number of bytes, which are not kept.
+void Extractor::add_once(const char* at, size_t bytes) {
   const char* const end = at + bytes;
   for (const char* p = at; p < end;) {
     const char* const begin = p++;

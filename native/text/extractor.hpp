@@ -47,7 +47,7 @@ class Extractor {
   void read_ascii(std::string_view words);
   void read_word(std::string_view word);
   void add_short(const char* at, size_t bytes);
-  void add_long(const char* at, size_t bytes);
+  void add_once(const char* at, size_t bytes);
   void add_word(const char* begin, size_t bytes);
   void link(uint64_t first_word, uint64_t last_word);
   void add_char_grams(const char* begin, const char* end);
