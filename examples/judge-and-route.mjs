@@ -3,13 +3,14 @@
  * dimensions, a conversation is projected on the same three, and the decision says why in their names.
  * Run: node examples/judge-and-route.mjs [folder]
  */
-import { mkdtempSync } from 'node:fs';
+import { mkdirSync, mkdtempSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { judge, judgeBill, learnFromScores, Router, readScoreTable, writeScoreTable } from 'pointsman';
 
 const [folder = mkdtempSync(join(tmpdir(), 'judge-'))] = process.argv.slice(2);
+mkdirSync(folder, { recursive: true });
 
 // The judge is a stand-in (below) that counts words. For a real model, this is the line to change, for instance to
 // const endpoint = { baseUrl: 'http://localhost:8000/v1', model: 'Qwen/Qwen3-32B' };

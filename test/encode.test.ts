@@ -95,6 +95,17 @@ describe('HashingEncoder', () => {
       await expect(encoder().encode(bad as never)).rejects.toMatchObject({ code: 'BAD_CONVERSATION' });
     }
     await expect(encoder().encode([user('x')], { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'ABORTED' });
+    const columns = featureColumns();
+    for (const value of [Number.NaN, Number.POSITIVE_INFINITY, 1e38]) {
+      const tables = { dimensions: 1, idf: new Float32Array(columns).fill(1), projection: new Float32Array(columns) };
+      tables.projection[7] = value;
+      expect(() => new HashingEncoder(tables)).toThrow(expect.objectContaining({ code: 'NOT_FINITE' }));
+      expect(() => new HashingEncoder({ ...tables, projection: tables.idf, idf: tables.projection })).toThrow(
+        expect.objectContaining({ code: 'NOT_FINITE' }),
+      );
+    }
+    const nothing = new HashingEncoder({ dimensions: 1, idf: new Float32Array(columns), projection: new Float32Array(columns).fill(1) });
+    expect(await nothing.encode([user('words')])).toEqual(new Float32Array(1));
     expect(() => new HashingEncoder({ dimensions: 2, idf: new Float32Array(3), projection: new Float32Array(6) })).toThrow(
       expect.objectContaining({ code: 'WRONG_SHAPE' }),
     );

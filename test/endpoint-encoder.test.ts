@@ -162,4 +162,32 @@ describe('EndpointEncoder', () => {
       await expect(open(options as never)).rejects.toMatchObject({ code: 'BAD_ARGUMENT' });
     }
   });
+
+  it('tells no key that an answer holds, and nothing at length', async () => {
+    const apiKey = 'sk-very-secret/key1234567890';
+    for (const item of [
+      { index: 0, embedding: [`Bearer ${apiKey}`] },
+      { index: `Bearer ${apiKey}`, embedding: [1] },
+      { index: 0, embedding: ['x'.repeat(5e6)] },
+    ]) {
+      server.handlers = [(_, response) => send(response, { data: [item] })];
+      const error = await (await open({ apiKey })).encode([user('x')]).catch((thrown) => thrown);
+      expect(error).toMatchObject({ code: 'BAD_RESPONSE' });
+      expect(error.message).not.toMatch(/secret|key1234/);
+      expect(error.message.length).toBeLessThan(400);
+    }
+  });
+
+  it('refuses calls after close, which waits for those that run', async () => {
+    const cache = join(folder, 'closed.jsonl');
+    const encoder = await open({ cache, batch: 1, concurrency: 2 });
+    const contents = Array.from({ length: 9 }, (_, n) => `closing ${n}`);
+    const running = encoder.encode(contents.map(user));
+    await encoder.close();
+    expect(await running).toEqual(expected(contents));
+    const asked = server.asked.length;
+    await expect(encoder.encode([user('late')])).rejects.toMatchObject({ code: 'CLOSED' });
+    expect(server.asked).toHaveLength(asked);
+    await encoder.close();
+  });
 });

@@ -268,11 +268,14 @@ describe('judge', () => {
   ])('an answer out of form (%s) is asked for again, then left out and asked for by the rerun', async (what, fault) => {
     const cache = path('cache.jsonl');
     const isFirst: Handler = (each, response) =>
-      asked(each.body).includes('crimson over the fields. (0)') && each.body.seed === 0 ? fault(each, response) : false;
+      asked(each.body).includes('crimson over the fields. (0)') && each.body.seed % 1024 === 0 ? fault(each, response) : false;
     server.handlers = [isFirst];
     const { failures, usage, counts, table } = await judge(responses, options({ cache }));
     expect(failures).toEqual([{ expert: 'painter', response: 0, judgement: 0, message: expect.stringContaining(what) }]);
     expect(usage.calls).toBe(34); // 32, and two more tries of one
+    // With other seeds: a server that heeds them would give the same answer again.
+    const tries = server.asked.filter(({ body }) => asked(body).includes('crimson over the fields. (0)') && body.seed % 1024 === 0);
+    expect(tries.map(({ body }) => body.seed)).toEqual([0, 1024, 2048]);
     expect(counts[0]).toBe(4); // its other judgement counts
     expect(table.scores.every(Number.isFinite)).toBe(true);
     server.handlers = [];
@@ -281,6 +284,17 @@ describe('judge', () => {
     expect(server.asked).toHaveLength(1);
     expect(again.failures).toEqual([]);
     expect(again.bill.calls).toBe(1);
+  });
+
+  it.each(['no JSON at all', '{"scores":{"Bearer KEY":1}}', '{"verdict":"KEY"}'])('tells no key that an answer holds: %s', async (text) => {
+    const apiKey = 'sk-very-secret/key1234567890';
+    server.handlers = [form(`${text.replace('KEY', apiKey)} ${'x'.repeat(90)} ${apiKey}`), form(text.replace('KEY', apiKey))];
+    for (const handler of server.handlers.slice()) {
+      server.handlers = [handler];
+      const error = await judge(responses, options({ apiKey, repeats: 0 })).catch((thrown) => thrown);
+      expect(error).toMatchObject({ code: 'BAD_RESPONSE' });
+      expect(error.message).not.toMatch(/secret|key1234/);
+    }
   });
 
   it('takes answers in a code fence, and gives up on a model that cannot do it', async () => {

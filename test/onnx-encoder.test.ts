@@ -125,14 +125,23 @@ describe.skipIf(!here)('OnnxEncoder', () => {
     expect(tokens).toBeGreaterThan(100_000);
     await encoder.encode([long]);
     const before = process.memoryUsage().rss;
-    const started = performance.now();
     const vectors = await encoder.encode([long, one]);
-    expect(performance.now() - started).toBeLessThan(10_000);
     expect(process.memoryUsage().rss - before).toBeLessThan(400 * 2 ** 20);
     const cut = await encoder.encode([long.slice(-80), [{ role: 'user', content: one[1]?.content.slice(-4000) as string }]]);
     expect(furthest(vectors, cut)).toBeLessThan(1e-6);
     const other = await encoder.encode([[...long.slice(0, -1), { role: 'user', content: 'something else' }]]);
     expect(furthest(other, vectors.subarray(0, HIDDEN))).toBeGreaterThan(1e-3);
+    await encoder.close();
+  });
+
+  it.each(Object.keys(KINDS) as Kind[])('%s: reads so much of what makes few tokens, whatever its length', async (kind) => {
+    const encoder = await open(kind);
+    for (const run of ['漢', 'é', ' ', '\0', 'a']) {
+      const [long, cut] = [200_000, 100_000].map((length) => user(`${run.repeat(length)} river`));
+      const vectors = await encoder.encode([long as Conversation, cut as Conversation]);
+      expect(vectors.every(Number.isFinite)).toBe(true);
+      expect(vectors.subarray(0, HIDDEN)).toEqual(vectors.subarray(HIDDEN));
+    }
     await encoder.close();
   });
 

@@ -1,4 +1,8 @@
 // Bindings of the text features: textColumns, textFeatures, inverseFrequencies, encodeText.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
 #include "arrays.hpp"
 #include "boundary.hpp"
 #include "pointsman/buffer.hpp"
@@ -159,6 +163,13 @@ Napi::Value encoder_tables(const Napi::CallbackInfo& info) {
       throw Error(Code::WRONG_SHAPE,
                   "idf must have one entry for each column, projection columns × dimensions");
     }
+    // Bounded, too: a sum over all columns must not overflow.
+    for (const float value : idf)
+      if (!(value >= 0 && value <= 1e6f))
+        throw Error(Code::NOT_FINITE, "idf must have numbers from 0 to 1e6");
+    for (const float value : projection)
+      if (!(std::abs(value) <= 1e30f))
+        throw Error(Code::NOT_FINITE, "projection must have numbers from -1e30 to 1e30");
     auto tables = std::make_shared<Tables>();
     tables->idf.assign(idf.begin(), idf.end());
     tables->projection = Buffer(projection.size_bytes());

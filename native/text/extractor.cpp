@@ -416,6 +416,7 @@ void Extractor::write(std::span<const float> idf, Rows& out) {
   if (!idf.empty()) {
     const int parts = (squares[0] > 0) + (squares[1] > 0) + (squares[2] > 0);
     for (int part = 0; part < 3; ++part) {
+      if (squares[part] == 0) continue;  // none, or all weighed with nothing
       const double norm = std::sqrt(squares[part] * parts);
       float* const values = out.values.data();
       for (size_t i = part == 0 ? row_begin : ends[part - 1]; i < ends[part]; ++i)

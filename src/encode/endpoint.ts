@@ -41,7 +41,9 @@ export class EndpointEncoder implements Encoder {
   readonly #maxCharacters: number;
   readonly #prefix: string;
   readonly #normalize: boolean;
+  readonly #running = new Set<Promise<unknown>>();
   #dimensions: number | undefined;
+  #closed = false;
 
   private constructor(client: Client, answers: Answers, options: EndpointEncoderOptions) {
     const { model, dimensions, shorten = false, batch = 64, maxCharacters = 8000, prefix = '', normalize = true } = options;
@@ -96,9 +98,20 @@ export class EndpointEncoder implements Encoder {
    * A vector for each conversation, row-major; equal texts are asked for once, those of the cache not at all. After a
    * failure the cache keeps what had been answered.
    * @throws PointsmanError BAD_CONVERSATION, ENDPOINT_FAILED, BAD_RESPONSE for a wrong count, wrong dimensions, NaN or
-   * infinity, ABORTED, FILE_IO
+   * infinity, CLOSED, ABORTED, FILE_IO
    */
-  async encode(conversations: readonly Conversation[], { signal, onProgress }: TaskOptions = {}): Promise<Float32Array> {
+  async encode(conversations: readonly Conversation[], options: TaskOptions = {}): Promise<Float32Array> {
+    if (this.#closed) throw new PointsmanError('CLOSED', 'the encoder was closed');
+    const run = this.#encode(conversations, options);
+    this.#running.add(run);
+    try {
+      return await run;
+    } finally {
+      this.#running.delete(run);
+    }
+  }
+
+  async #encode(conversations: readonly Conversation[], { signal, onProgress }: TaskOptions): Promise<Float32Array> {
     checkAll(conversations);
     const room = Math.max(1, this.#maxCharacters - this.#prefix.length);
     const texts = conversations.map((conversation) => this.#prefix + textOf(conversation, room));
@@ -134,8 +147,10 @@ export class EndpointEncoder implements Encoder {
     return vectors;
   }
 
-  /** Closes the cache. */
+  /** Refuses new calls from now on, waits for those that run, and closes the cache. Closing twice is no error. */
   async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.allSettled(this.#running);
     await this.#answers.close();
   }
 
@@ -161,7 +176,8 @@ export class EndpointEncoder implements Encoder {
     // Some servers refuse a text without content.
     const input = texts.map((text) => (text.trim() === '' ? '.' : text));
     const body = { model: this.#model, input, ...(this.#shorten !== undefined && { dimensions: this.#shorten }) };
-    const vectors = vectorsOf(await this.#client.post('embeddings', body, { signal }), texts.length);
+    const answer = await this.#client.post('embeddings', body, { signal });
+    const vectors = this.#client.understand(() => vectorsOf(answer, texts.length));
     for (const vector of vectors) {
       this.#dimensions ??= vector.length;
       if (vector.length !== this.#dimensions) {

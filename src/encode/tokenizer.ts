@@ -17,6 +17,8 @@ interface TokenizersPackage {
 
 /** Characters that are tokenised at first for each token that is wanted; English has four to five. */
 const CHARACTERS_PER_TOKEN = 8;
+/** What a tokenizer makes fewer tokens of than that, such as a long run of one character, is cut there: reading on would cost without end. */
+const MOST_CHARACTERS_PER_TOKEN = 64;
 /** A first token of the part may be half of a word: so many are dropped where the text began earlier. */
 const RAGGED = 2;
 
@@ -65,20 +67,25 @@ export class TextTokenizer {
    */
   encode(prefix: string, textUpTo: (characters: number) => string, limit: number): Int32Array {
     const room = limit - this.special;
-    for (let characters = CHARACTERS_PER_TOKEN * room; ; characters *= 4) {
+    const most = MOST_CHARACTERS_PER_TOKEN * room;
+    for (let characters = CHARACTERS_PER_TOKEN * room; ; characters = Math.min(most, 4 * characters)) {
       const text = textUpTo(characters);
       const whole = text.length < characters;
       const ids = this.#ids(whole ? prefix + text : text);
       if (whole && ids.length <= room) return this.#framed(ids);
       // Enough tokens, none of which a cut through the text could have changed.
-      if (!whole && ids.length < room + RAGGED) continue;
+      if (!whole && ids.length < room + RAGGED && characters < most) continue;
       const first = prefix === '' ? [] : this.#ids(prefix);
       return this.#framed([...first, ...ids.slice(ids.length - Math.max(0, room - first.length))].slice(0, room));
     }
   }
 
   #ids(text: string): number[] {
-    return this.#tokenizer.encode(text, { add_special_tokens: false }).ids;
+    try {
+      return this.#tokenizer.encode(text, { add_special_tokens: false }).ids;
+    } catch (error) {
+      throw new PointsmanError('BAD_ARGUMENT', `the tokenizer failed on a text of ${text.length} characters: ${(error as Error).message}`);
+    }
   }
 
   #framed(ids: readonly number[]): Int32Array {

@@ -86,12 +86,15 @@ const OPTIONS = [
   ],
 ];
 
+/** From the seed of one attempt to that of the next: more than there are judgements. */
+const SEEDS = 1024;
+
 /** One judgement of one response. */
 interface Call {
   response: number;
   judgement: number;
   dimensions: readonly Dimension[];
-  body: { messages: Message[]; [field: string]: unknown };
+  body: { messages: Message[]; seed: number; [field: string]: unknown };
   key: string;
 }
 
@@ -261,12 +264,14 @@ class Run {
     const { repeats = 2 } = this.#options;
     for (let left = repeats; ; left--) {
       this.usage.calls++;
-      const completion = await this.#client.post('chat/completions', body, { signal });
+      // Another seed, or a server that heeds it gives the same answer again.
+      const completion = await this.#client.post('chat/completions', { ...body, seed: body.seed + SEEDS * (repeats - left) }, { signal });
       const { prompt_tokens, completion_tokens } = (completion as { usage?: { [name: string]: unknown } } | null)?.usage ?? {};
       this.usage.promptTokens += Number(prompt_tokens) || 0;
       this.usage.completionTokens += Number(completion_tokens) || 0;
       try {
-        return scoresOf(completion, dimensions, this.#rubric.range).map((score) => (score - low) / (high - low));
+        const scores = this.#client.understand(() => scoresOf(completion, dimensions, this.#rubric.range));
+        return scores.map((score) => (score - low) / (high - low));
       } catch (error) {
         if (left === 0) throw error;
       }

@@ -101,13 +101,13 @@ export function scoresOf(completion: unknown, dimensions: readonly Dimension[], 
   try {
     parsed = JSON.parse(text);
   } catch {
-    throw bad(`what is no JSON: ${text.slice(0, 100)}`);
+    throw bad(`what is no JSON: ${text}`);
   }
   const scores = parsed?.scores;
-  if (scores === null || typeof scores !== 'object' || Array.isArray(scores)) throw bad(`no object named scores: ${text.slice(0, 100)}`);
+  if (scores === null || typeof scores !== 'object' || Array.isArray(scores)) throw bad(`no object named scores: ${text}`);
   const given = new Map(Object.entries(scores));
   const unknown = [...given.keys()].find((name) => !dimensions.some((dimension) => dimension.name === name));
-  if (unknown !== undefined) throw bad(`a score in ${JSON.stringify(unknown.slice(0, 100))}, which was not asked for`);
+  if (unknown !== undefined) throw bad(`a score in ${JSON.stringify(unknown)}, which was not asked for`);
   return dimensions.map(({ name }) => {
     const score = given.get(name);
     if (typeof score !== 'number') throw bad(`no number for ${JSON.stringify(name)}`);

@@ -14,7 +14,7 @@ import { Turns } from './turns.js';
 export interface ClientOptions extends KeyOptions, PatienceOptions {
   /** Up to the version, such as `https://api.openai.com/v1` or `http://localhost:8000/v1`. A query stays where it is. */
   baseUrl: string;
-  /** Further headers, such as `api-key`; their values are kept secret like a key. */
+  /** Further headers, such as `api-key`; their values, from 8 characters on, are kept secret like a key. */
   headers?: { readonly [name: string]: string } | undefined;
   /** Requests at a time, 1–64. Default 8. */
   concurrency?: number | undefined;
@@ -104,6 +104,15 @@ export class Client {
         if (failures > this.#patience.retries) throw this.#giveUp(error.error, failures);
         await sleep(Math.max(error.after, this.#patience.pause(failures)), signal);
       }
+    }
+  }
+
+  /** What `read` makes of an answer; where it throws, its message tells no secret and is short. */
+  understand<T>(read: () => T): T {
+    try {
+      return read();
+    } catch (error) {
+      throw error instanceof PointsmanError ? new PointsmanError(error.code, this.#excerpt(error.message)) : error;
     }
   }
 
