@@ -25,6 +25,7 @@ const EVALUATIONS = [
   ['routerdc-log', 'the same, from one random outcome per prompt', '0.576'],
   ['bfcl-cv', 'bfcl, 5 folds, text alone', '0.898–0.906'],
   ['bfcl-category', 'the same, the category known', '0.915–0.920'],
+  ['bfcl-hybrid', 'the same, category known, category means of the experts as scores, and outcomes', 'best per category 0.9076'],
   ['bfcl-scores', 'the same, category means of the experts alone, no outcome', 'best per category 0.9076'],
 ];
 
