@@ -192,7 +192,7 @@ export class OnnxEncoder implements Encoder {
       if (error instanceof PointsmanError) throw error;
       throw new PointsmanError(
         'BAD_ARGUMENT',
-        `the model could not be run on ${length} tokens; is maxTokens more than it takes? ${(error as Error).message}`,
+        `the model could not be run on ${length} tokens (is the tokenizer its own, and maxTokens no more than it takes?): ${(error as Error).message}`,
         { cause: error },
       );
     } finally {
