@@ -11,17 +11,17 @@
  */
 import { PointsmanError, someOf } from '../errors.js';
 import type { OutcomeTable, ScoreTable } from '../types.js';
-import type { Factors, Hierarchy, Posteriors } from './addon.js';
+import type { Factors, HierarchicalProblem, Hierarchy, Posteriors } from './addon.js';
 import { attributeNames } from './attributes.js';
 import { type Content, type ContentParameters, contentParameters, contentRows } from './content.js';
 import { ahead, headStarts, meanAdvantages } from './head-start.js';
 import { type Design, fitHierarchies, fitPosteriors, heldOutAdvantages, problemsOf, rankOf } from './hierarchy.js';
 import type { Corpus, Work } from './learn.js';
 import type { MetricObservations } from './observations.js';
-import { worth } from './select.js';
+import { choose, worth } from './select.js';
 import { type Advantages, advantages, type Expected, type Fitted, fitExpected } from './stages.js';
 
-/** Leading directions of the text that an expert may differ in. */
+/** Leading directions of the text that an expert may differ in, where held-out outcomes do not say that it is better not to look. */
 const TEXT_DIMENSIONS = 64;
 
 export interface HybridFit extends Fitted {
@@ -57,13 +57,18 @@ export async function fitHybrid(
   const rows = contentRows(parameters, scores, experts);
   const expected = await fitExpected(metrics, biasPriors, table.experts.length, corpus, fold, work);
   const found = advantages(metrics, table.experts.length, expected);
-  const design = designOf(corpus, parameters, rows, fold.length);
-  const problems = problemsOf(design, metrics, found);
-  const hierarchies = await fitHierarchies(design, metrics, problems, work);
-  const heldOut = await heldOutAdvantages(problems, hierarchies, fold, work);
-  const posteriors = await fitPosteriors(problems, hierarchies, rankOf(design.dimensions + 1), work);
   const bonus = ahead(metrics, table.experts.length, meanAdvantages(metrics.length * table.experts.length, found));
-  const { headStart, predictions } = chooseHeadStart(metrics, found, heldOut, bonus);
+  const candidates: Candidate[] = [];
+  for (const text of [0, Math.min(TEXT_DIMENSIONS, corpus.spectral)]) {
+    const design = designOf(corpus, parameters, rows, fold.length, text);
+    const problems = problemsOf(design, metrics, found);
+    const hierarchies = await fitHierarchies(design, metrics, problems, work);
+    const heldOut = await heldOutAdvantages(problems, hierarchies, fold, work);
+    candidates.push({ design, problems, hierarchies, ...chooseHeadStart(metrics, found, heldOut, bonus) });
+  }
+  const chosen = choose(candidates.map((each) => each.worths));
+  const { design, problems, hierarchies, headStart, predictions } = candidates[chosen] as Candidate;
+  const posteriors = await fitPosteriors(problems, hierarchies, rankOf(design.dimensions + 1), work);
   for (const [r, { mean }] of posteriors.entries()) {
     const n = design.dimensions + 1;
     const deviation = Math.sqrt((hierarchies[r] as Hierarchy).variance[n - 1] as number);
@@ -85,7 +90,17 @@ export async function fitHybrid(
   };
 }
 
-/** The head start whose picks earned most on held-out conversations. */
+/** A model, and what its picks earned on held-out conversations. */
+interface Candidate {
+  design: Design;
+  problems: HierarchicalProblem[];
+  hierarchies: Hierarchy[];
+  headStart: number;
+  predictions: Float32Array;
+  worths: Float64Array;
+}
+
+/** The head start whose picks earned most. */
 function chooseHeadStart(
   metrics: readonly MetricObservations[],
   { output, target }: Advantages,
@@ -94,13 +109,13 @@ function chooseHeadStart(
 ) {
   const judged = headStarts(metrics).map((headStart) => {
     const predictions = heldOut.map((value, e) => value + bonus(output[e] as number, headStart));
-    return { headStart, predictions, worth: worth(metrics, target, predictions).reduce((sum, each) => sum + each, 0) };
+    const worths = worth(metrics, target, predictions);
+    return { headStart, predictions, worths, sum: worths.reduce((sum, each) => sum + each, 0) };
   });
-  return judged.reduce((best, each) => (each.worth > best.worth ? each : best));
+  return judged.reduce((best, each) => (each.sum > best.sum ? each : best));
 }
 
-function designOf(corpus: Corpus, { mean, deviation }: ContentParameters, rows: readonly Content[], count: number): Design {
-  const text = Math.min(TEXT_DIMENSIONS, corpus.spectral);
+function designOf(corpus: Corpus, { mean, deviation }: ContentParameters, rows: readonly Content[], count: number, text: number): Design {
   const extra = corpus.dimensions - corpus.spectral;
   const dimensions = text + extra;
   const coordinates = new Float32Array(count * dimensions);
@@ -115,8 +130,9 @@ function designOf(corpus: Corpus, { mean, deviation }: ContentParameters, rows: 
   for (const [m, { scores }] of rows.entries()) {
     for (const [d, score] of scores.entries()) features[m * width + d] = (score - (mean[d] as number)) / (deviation[d] as number);
   }
-  // Text, attributes, and the constant.
-  const group = Uint32Array.from({ length: dimensions + 1 }, (_, j) => (j < text ? 0 : j < dimensions ? 1 : extra > 0 ? 2 : 1));
+  // Text, attributes, and the constant, as far as they are there.
+  const [attributes, constant] = [text > 0 ? 1 : 0, (text > 0 ? 1 : 0) + (extra > 0 ? 1 : 0)];
+  const group = Uint32Array.from({ length: dimensions + 1 }, (_, j) => (j < text ? 0 : j < dimensions ? attributes : constant));
   return { coordinates, rows: count, dimensions, group, experts: rows.length, features, width };
 }
 
