@@ -293,6 +293,32 @@ describe('online', () => {
     return { model, draw, experts, skill };
   };
 
+  it('looks at the text only where that pays', async () => {
+    const { experts, scores } = world(3, 4);
+    const random = new Random(4);
+    const outcomes = (tells: boolean): Interaction[] =>
+      Array.from({ length: 600 }, (_, i) => {
+        const kind = random.below(2);
+        const expert = i % 4;
+        const likely = tells ? (expert % 2 === kind ? 0.95 : 0.05) : 0.2 + 0.2 * expert;
+        const conversation = say(`about ${WORDS[KINDS[kind] as (typeof KINDS)[number]][random.below(4)]} ${random.below(50)}`);
+        return { conversation, expert: experts[expert] as string, score: random.uniform() < likely ? 1 : 0 };
+      });
+    const route = async (tells: boolean) => {
+      const path = join(folder, `tells ${tells}`);
+      const model = await learn(tableOf(outcomes(tells)), { content: scores });
+      expect(model.dimensionNames.includes('text 1')).toBe(tells);
+      await model.save(path);
+      const router = await Router.open(path);
+      const decisions = await router.route(['poem', 'story', 'capital', 'year'].map((word) => say(`about ${word}`)));
+      return decisions.map(({ expert }) => expert);
+    };
+    expect(new Set(await route(false))).toEqual(new Set([experts[3]])); // the best single one, always
+    const [poem, story, capital, year] = await route(true);
+    const odd = (expert: string | undefined) => experts.indexOf(expert as string) % 2;
+    expect([poem, story, capital, year].map(odd)).toEqual([0, 0, 1, 1]);
+  });
+
   it('a new expert moves with its outcomes, nobody else does, and the same stream gives the same bits', async () => {
     const { model, draw } = await setUp();
     const stream = draw(300, [8], true);
