@@ -55,15 +55,16 @@ export async function main(args) {
   if (values.help) return console.log(HELP);
   const [rows, dimensions, batch, threads, seconds] = ['rows', 'dims', 'batch', 'threads', 'seconds'].map((name) => Number(values[name]));
   const lengths = values.words.split(',').map(Number);
-  const folder = mkdtempSync(join(tmpdir(), 'pointsman-bench-'));
+  const own = values.text && readFileSync(values.text, 'utf8').split(/\s+/).filter(Boolean);
   const search = await openSearch({ rows, dimensions, batch, threads });
+  const folder = mkdtempSync(join(tmpdir(), 'pointsman-bench-'));
   const results = [];
   try {
     for (const { name, encoder } of await encoders({ dimensions, threads, folder, shapes: values.onnx.split(',').filter(Boolean) })) {
       for (const words of lengths) {
         if (encoder instanceof OnnxEncoder && words > Number(values['onnx-words'])) continue;
         const size = encoder instanceof OnnxEncoder ? Math.min(batch, ONNX_BATCH) : batch;
-        const conversations = values.text ? cut(readFileSync(values.text, 'utf8'), size, words) : makeConversations(size, words);
+        const conversations = own ? cut(own, size, words) : makeConversations(size, words);
         const bytes = conversations.reduce((sum, [{ content }]) => sum + Buffer.byteLength(content), 0) / size;
         const [perSecond, searches] = await rates([{ call: () => encoder.encode(conversations), count: size }, search], seconds);
         const perSecondAndCore = perSecond.median / threads;
@@ -77,7 +78,7 @@ export async function main(args) {
   }
 
   const { k, isa } = search;
-  const report = { benchmark: 'encode', ...provenance(), threads, rows, dimensions, batch, k, isa, synthetic: !values.text, results };
+  const report = { benchmark: 'encode', ...provenance(), threads, rows, dimensions, batch, k, isa, synthetic: !own, results };
   writeJson(values.json, report);
   console.log(describeEncode(report));
 }
@@ -112,9 +113,8 @@ function makeConversations(count, words) {
   return Array.from({ length: count }, () => [{ role: 'user', content: Array.from({ length: words }, word).join(' ') }]);
 }
 
-/** Text of the user's: from its begin again where it ends. */
-function cut(text, count, words) {
-  const all = text.split(/\s+/).filter(Boolean);
+/** Out of all words of the user's text: from its begin again where it ends. */
+function cut(all, count, words) {
   if (all.length < words) throw new Error(`--text has ${all.length} words, fewer than the ${words} of a conversation`);
   let at = 0;
   return Array.from({ length: count }, () => {

@@ -19,10 +19,20 @@ constexpr size_t kSlack = 16, kShort = 16, kSlots = size_t{1} << 13, kKeptRoom =
 // hash64 of `bytes` < 16 at p, from which 16 may be read: without branches on the length, which cannot be
 // foreseen.
 uint64_t hash_of_short(const char* p, size_t bytes) noexcept {
-  const uint64_t a = hash_parts::kMul0;
   const size_t low = std::min<size_t>(8, bytes);
-  return hash_parts::finish(hash_parts::join(a, a, a, a), word_at(p, low), word_at(p + 8, bytes - low),
-                            bytes);
+  return hash64_of_words(word_at(p, low), word_at(p + 8, bytes - low), bytes);
+}
+
+// Calls visit(begin, bytes) for the words of a chunk of ASCII that a space follows: runs of letters, and else
+// single characters.
+template <typename Visit>
+void for_words(const char* p, const char* end, const Visit& visit) {
+  while (p < end) {
+    const char* const begin = p++;
+    if (is_letter(*begin))
+      while (is_letter(*p)) ++p;
+    visit(begin, static_cast<size_t>(p - begin));
+  }
 }
 
 uint32_t pair_column(uint64_t one, uint64_t next) noexcept {
@@ -30,6 +40,11 @@ uint32_t pair_column(uint64_t one, uint64_t next) noexcept {
 }
 
 uint32_t char_column(uint64_t hash) noexcept { return kWords + static_cast<uint32_t>(hash % kChars); }
+
+// Of the n-gram of so many characters of ASCII.
+uint32_t gram_column(const char* from, size_t length) noexcept {
+  return char_column(hash64_of_words(word_at(from, length), 0, length, kCharSeed));
+}
 
 }  // namespace
 
@@ -193,11 +208,8 @@ void Extractor::add_short(const char* at, size_t bytes) {
   }
   Chunk chunk{low, high, 0, 0, static_cast<uint32_t>(columns_), 0, 1, &slots_[slot]};
   const auto put = [&](uint64_t column) { columns_of_chunks_[columns_++] = static_cast<uint32_t>(column); };
-  for (const char *p = at, *const end = at + bytes; p < end;) {
-    const char* const begin = p++;
-    if (is_letter(*begin))
-      while (is_letter(*p)) ++p;
-    const uint64_t word = hash_of_short(begin, static_cast<size_t>(p - begin));
+  for_words(at, at + bytes, [&](const char* begin, size_t length) {
+    const uint64_t word = hash_of_short(begin, length);
     put(word % kWords);
     if (chunk.first == 0) {
       chunk.first = word;
@@ -205,18 +217,18 @@ void Extractor::add_short(const char* at, size_t bytes) {
       put(pair_column(chunk.last, word));
     }
     chunk.last = word;
-  }
+  });
   const char* from = at - 1;  // the space
   for (; from + 5 <= at + bytes + 1; ++from) {
-    put(char_column(hash64_of_word(word_at(from, 3), 3, kCharSeed)));
-    put(char_column(hash64_of_word(word_at(from, 4), 4, kCharSeed)));
-    put(char_column(hash64_of_word(word_at(from, 5), 5, kCharSeed)));
+    put(gram_column(from, 3));
+    put(gram_column(from, 4));
+    put(gram_column(from, 5));
   }
   if (bytes > 1) {
-    put(char_column(hash64_of_word(word_at(from, 3), 3, kCharSeed)));
-    put(char_column(hash64_of_word(word_at(from++, 4), 4, kCharSeed)));
+    put(gram_column(from, 3));
+    put(gram_column(from++, 4));
   }
-  put(char_column(hash64_of_word(word_at(from, 3), 3, kCharSeed)));
+  put(gram_column(from, 3));
   chunk.end = static_cast<uint32_t>(columns_);
   chunks_.push_back(chunk);
   slots_[slot] = static_cast<uint16_t>(chunks_.size());
@@ -226,15 +238,9 @@ void Extractor::add_short(const char* at, size_t bytes) {
 // The same of any number of bytes, which are not kept.
 void Extractor::add_once(const char* at, size_t bytes) {
   const char* const end = at + bytes;
-  for (const char* p = at; p < end;) {
-    const char* const begin = p++;
-    if (is_letter(*begin))
-      while (is_letter(*p)) ++p;
-    add_word(begin, static_cast<size_t>(p - begin));
-  }
+  for_words(at, end, [&](const char* begin, size_t length) { add_word(begin, length); });
   for (size_t length = 3; length <= 5; ++length) {
-    for (const char* from = at - 1; from + length <= end + 1; ++from)
-      add(char_column(hash64_of_word(word_at(from, length), length, kCharSeed)));
+    for (const char* from = at - 1; from + length <= end + 1; ++from) add(gram_column(from, length));
   }
 }
 
@@ -386,13 +392,12 @@ size_t Extractor::take(uint32_t from, uint32_t to, uint32_t* columns) {
 // Weighs and normalises the counts, and clears them.
 void Extractor::write(std::span<const float> idf, Rows& out) {
   constexpr uint32_t kParts[][2] = {{0, kWords}, {kWords, kWords + kChars}, {kWords + kChars, kColumns}};
-  const size_t row_begin = out.values.size();
   uint32_t* const columns = taken_.get();
   double squares[3] = {};
-  size_t ends[3];
+  size_t bounds[4] = {out.values.size()};  // of the parts among the entries
   for (int part = 0; part < 3; ++part) {
     const auto [from, to] = kParts[part];
-    const size_t n = take(from, to, columns), begin = out.values.size();
+    const size_t n = take(from, to, columns), begin = bounds[part];
     out.columns.resize(begin + n);
     out.values.resize(begin + n);
     double sum = 0;
@@ -411,7 +416,7 @@ void Extractor::write(std::span<const float> idf, Rows& out) {
     squares[part] = sum;
     out.columns.resize(kept);
     out.values.resize(kept);
-    ends[part] = kept;
+    bounds[part + 1] = kept;
   }
   if (!idf.empty()) {
     const int parts = (squares[0] > 0) + (squares[1] > 0) + (squares[2] > 0);
@@ -419,7 +424,7 @@ void Extractor::write(std::span<const float> idf, Rows& out) {
       if (squares[part] == 0) continue;  // none, or all weighed with nothing
       const double norm = std::sqrt(squares[part] * parts);
       float* const values = out.values.data();
-      for (size_t i = part == 0 ? row_begin : ends[part - 1]; i < ends[part]; ++i)
+      for (size_t i = bounds[part]; i < bounds[part + 1]; ++i)
         values[i] = static_cast<float>(values[i] / norm);
     }
   }

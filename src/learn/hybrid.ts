@@ -131,7 +131,8 @@ function designOf(corpus: Corpus, { mean, deviation }: ContentParameters, rows: 
     for (const [d, score] of scores.entries()) features[m * width + d] = (score - (mean[d] as number)) / (deviation[d] as number);
   }
   // Text, attributes, and the constant, as far as they are there.
-  const [attributes, constant] = [text > 0 ? 1 : 0, (text > 0 ? 1 : 0) + (extra > 0 ? 1 : 0)];
+  const attributes = text > 0 ? 1 : 0;
+  const constant = extra > 0 ? attributes + 1 : attributes;
   const group = Uint32Array.from({ length: dimensions + 1 }, (_, j) => (j < text ? 0 : j < dimensions ? attributes : constant));
   return { coordinates, rows: count, dimensions, group, experts: rows.length, features, width };
 }

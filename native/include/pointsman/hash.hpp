@@ -33,10 +33,10 @@ constexpr uint64_t finish(uint64_t a, uint64_t low, uint64_t high, size_t bytes)
 
 }  // namespace hash_parts
 
-// hash64 of at most 8 bytes, given as a little-endian word whose further bytes are zero.
-constexpr uint64_t hash64_of_word(uint64_t word, size_t bytes, uint64_t seed = 0) noexcept {
+// hash64 of less than 16 bytes, given as two little-endian words whose further bytes are zero.
+constexpr uint64_t hash64_of_words(uint64_t low, uint64_t high, size_t bytes, uint64_t seed = 0) noexcept {
   const uint64_t a = seed ^ hash_parts::kMul0;
-  return hash_parts::finish(hash_parts::join(a, a, a, a), word, 0, bytes);
+  return hash_parts::finish(hash_parts::join(a, a, a, a), low, high, bytes);
 }
 
 // Finalising mix of one 64-bit word: a bijection with good avalanche (splitmix64).
