@@ -57,9 +57,12 @@ export {
 export {
   type Answer,
   type CohortUser,
+  type EnsembleMember,
   type ExpertVectors,
   Factorisation,
   type FactoriseOptions,
+  type FactorMember,
+  type FactorModel,
   type FittedObjective,
   type FromScoresOptions,
   factorise,

@@ -90,6 +90,28 @@ describe('factorise', () => {
     expect(resumed.arrays).toEqual(model.arrays);
   });
 
+  it('an ensemble of unlike models weighs their scores by weight·(1 + α)', async () => {
+    const data = tastes(50);
+    const other = { factors: 5, unobserved: 1, exponent: 0, penalty: 2 };
+    const options = { factors: 3, seed: 5, ensemble: [{}, { ...other, weight: 3 }] };
+    const model = await factorise(data, options);
+    expect(model.factors).toBe(8);
+    const alone = await Promise.all([
+      factorise(data, { factors: 3, seed: 5 }),
+      factorise(data, { ...other, factors: 5, seed: 5 + 2 ** 40 }),
+    ]);
+    const score = (each: Factorisation) => {
+      const [x, y] = [each.userVector('u7'), each.expertVector('odd 2')] as [Float32Array, Float32Array];
+      return x.reduce((sum, value, j) => sum + value * (y[j] as number), 0);
+    };
+    const [first, second] = alone.map(score) as [number, number];
+    expect(score(model)).toBeCloseTo((1.1 * first + 3 * 2 * second) / (1.1 + 3 * 2), 6);
+    const history = data.filter(({ user }) => user === 'u7').map(({ expert }) => expert);
+    expect(await model.foldIn([history])).toEqual(model.userVector('u7'));
+    await model.save(file('unlike'));
+    expect((await Factorisation.open(file('unlike'))).arrays).toEqual(model.arrays);
+  });
+
   it('an interaction file gives the same bits as memory; a run is resumed from its checkpoint', async () => {
     const log = tastes(60).map(({ user, expert }) =>
       JSON.stringify({ conversation: [{ role: 'user', content: 'Hi' }], user, expert, retry: false }),
@@ -121,6 +143,13 @@ describe('factorise', () => {
     [{ ensemble: 17 }, 'BAD_ARGUMENT'],
     [{ ensemble: 1.5 }, 'BAD_ARGUMENT'],
     [{ ensemble: 2, seed: 2 ** 40 }, 'BAD_ARGUMENT'],
+    [{ ensemble: [] }, 'BAD_ARGUMENT'],
+    [{ ensemble: [5] }, 'BAD_ARGUMENT'],
+    [{ ensemble: 'two' }, 'BAD_ARGUMENT'],
+    [{ ensemble: [{ sweeps: 3 }] }, 'BAD_ARGUMENT'],
+    [{ ensemble: [{}, { weight: 0 }] }, 'BAD_ARGUMENT'],
+    [{ ensemble: [{}, { factors: 2000 }] }, 'BAD_ARGUMENT'],
+    [{ ensemble: [{}, { penalty: Number.NaN }] }, 'BAD_ARGUMENT'],
     [{ facors: 3 }, 'BAD_ARGUMENT'],
     [{ checkpoint: file('no/such/folder') }, 'FILE_IO'],
     [{ signal: AbortSignal.abort() }, 'ABORTED'],
@@ -204,6 +233,16 @@ describe('the command line', () => {
     ];
     expect((await cli([...run, '--json'])).json()).toMatchObject({ users: 60, sweeps: 8 });
     expect((await cli([...run, '--sweeps', '9', '--resume'])).out).toMatch(/1 sweep in/);
+    const member = ['--member', 'factors=3 unobserved=1'];
+    const members = (await cli([...run, ...member, '--json'])).json().members;
+    expect(members).toMatchObject([{ factors: 2 }, { factors: 3, unobserved: 1 }]);
+    expect((await cli([...run, '--member', 'penalty=1,2'])).err).toMatch(/one value/);
+    expect((await cli([...run, '--member', 'sweeps=1'])).code).toBe(2);
+    expect((await cli([...run, '--member', 'penalty=1 penalty=2'])).code).toBe(2);
+    const compare = ['evaluate', '--data', folder, '--protocol', 'leave-one-out', '--factors', '2', '--seeds', '1'];
+    const compared = await cli([...compare, '--member', 'factors=3 penalty=1,2 weight=1,3', '--json']);
+    expect(compared.json().validation).toHaveLength(4);
+    expect(compared.json().members).toHaveLength(2);
     expect((await cli(['factorise', '--data', file('train.txt')])).code).toBe(2);
     expect((await cli(['factorise', '--help'])).out).toContain('Example:');
   });

@@ -11,22 +11,26 @@
 import { join } from 'node:path';
 import { PointsmanError, plural } from '../errors.js';
 import { type Estimate, type RankingCase, type RankingResult, type RankingScorer, rankingResult } from '../evaluate/index.js';
-import { type Factorisation, type FactoriseOptions, factorise, logLines, type PreferenceTable } from '../learn/index.js';
+import { type EnsembleMember, type Factorisation, factorise, logLines, type PreferenceTable } from '../learn/index.js';
 import { Random } from '../random.js';
 import type { TaskOptions } from '../types.js';
 import { integer, type Option, type Outcome, text, usage, type Values } from './command.js';
 import { table } from './describe.js';
+import { ensembleOf, MEMBER_OPTION, membersGiven } from './members.js';
 
 const SETTINGS = ['factors', 'unobserved', 'penalty', 'exponent', 'ensemble', 'sweeps'] as const;
 const PROPENSITY = 0.5;
-type Setting = { [name in (typeof SETTINGS)[number]]?: number };
+type Setting = { [name in (typeof SETTINGS)[number]]?: number } & { members?: EnsembleMember[] };
 
-export const RANKING_OPTIONS: { readonly [name: string]: Option } = Object.fromEntries(
-  SETTINGS.map((name) => [
-    name,
-    { type: 'string', value: 'N,…', help: `leave-one-out: ${name} of factorise; of several the best on a validation part` },
-  ]),
-);
+export const RANKING_OPTIONS: { readonly [name: string]: Option } = {
+  ...Object.fromEntries(
+    SETTINGS.map((name) => [
+      name,
+      { type: 'string', value: 'N,…', help: `leave-one-out: ${name} of factorise; of several the best on a validation part` },
+    ]),
+  ),
+  member: { ...MEMBER_OPTION, help: 'leave-one-out: --member of factorise, also with several values (penalty=6,12)' },
+};
 
 interface Interactions {
   user: number[];
@@ -51,7 +55,8 @@ export async function evaluateRanking(path: string, values: Values, options: Tas
     interactions: interactions.user.length,
     users,
     items,
-    settings: models[0]?.arrays.settings,
+    settings: best,
+    members: models[0]?.arrays.members,
     seeds,
     validation,
     factors,
@@ -70,6 +75,8 @@ function candidatesOf(values: Values): Setting[] {
       throw usage(`--${name} must be a number, or several with commas, not '${given}'`);
     all = all.flatMap((setting) => numbers.map((number) => ({ ...setting, [name]: number })));
   }
+  for (const models of membersGiven(values))
+    all = all.flatMap((setting) => models.map((model) => ({ ...setting, members: [...(setting.members ?? []), model] })));
   return all;
 }
 
@@ -116,7 +123,13 @@ async function choose(
   return results;
 }
 
-function fit({ user, item }: Interactions, users: number, items: number, settings: FactoriseOptions, { signal, onProgress }: TaskOptions) {
+function fit(
+  { user, item }: Interactions,
+  users: number,
+  items: number,
+  { members = [], ensemble, ...settings }: Setting & { seed?: number },
+  { signal, onProgress }: TaskOptions,
+) {
   const names = (count: number) => Array.from({ length: count }, (_, i) => String(i));
   const preferences: PreferenceTable = {
     users: names(users),
@@ -124,7 +137,7 @@ function fit({ user, item }: Interactions, users: number, items: number, setting
     user: Uint32Array.from(user),
     expert: Uint32Array.from(item),
   };
-  return factorise(preferences, { ...settings, signal, onProgress });
+  return factorise(preferences, { ...settings, ensemble: ensembleOf(ensemble, members), signal, onProgress });
 }
 
 function scorerOf({ factors: k, arrays: { userVectors, expertVectors } }: Factorisation): RankingScorer {
@@ -182,17 +195,18 @@ function describe(result: {
   users: number;
   items: number;
   seeds: readonly number[];
-  settings: object | undefined;
+  settings: Setting | undefined;
   validation: readonly { settings: Setting; hitRate: number; ndcg: number }[];
   factors: RankingResult;
   popularity: RankingResult;
 }): string {
   const span = ({ mean, low, high }: Estimate) => `${mean.toFixed(4)} [${low.toFixed(4)}, ${high.toFixed(4)}]`;
   const row = (name: string, { hitRate, ndcg }: RankingResult) => [name, span(hitRate), span(ndcg)];
-  const settings = (each: object) =>
+  const named = (each: object) =>
     Object.entries(each)
       .map(([name, value]) => `${name} ${value}`)
       .join(', ');
+  const settings = ({ members = [], ...common }: Setting) => [named(common), ...members.map(named)].join('; and ') || 'the defaults';
   const tried = result.validation.map((each) => [settings(each.settings), each.hitRate.toFixed(4), each.ndcg.toFixed(4)]);
   return [
     `${result.protocol}; ${plural(result.interactions, 'interaction')}, ${plural(result.users, 'user')}, ${plural(result.items, 'item')}`,

@@ -2,6 +2,7 @@
 import { PointsmanError, plural } from '../errors.js';
 import { checkFile, checkFolder, factorise, isInteractionFile, readPreferences, writeInteractionFile } from '../learn/index.js';
 import { type Command, integer, noArguments, number, required, text, usage } from './command.js';
+import { ensembleOf, MEMBER_OPTION, membersGiven } from './members.js';
 
 export const factoriseHistories: Command = {
   name: 'factorise',
@@ -25,6 +26,7 @@ export const factoriseHistories: Command = {
     penalty: { type: 'string', value: 'LAMBDA', help: 'regularisation (default 0.01)' },
     exponent: { type: 'string', value: 'NU', help: 'the penalty grows with the interactions to this power (default 1)' },
     ensemble: { type: 'string', value: 'N', help: 'factorisations side by side, whose mean scores better (default 1)' },
+    member: MEMBER_OPTION,
     sweeps: { type: 'string', value: 'N', help: 'over all users and experts (default 8)' },
     seed: { type: 'string', value: 'N', help: 'of the first vectors (default 0)' },
     checkpoint: { type: 'string', value: 'FILE', help: 'replaced after every sweep' },
@@ -49,6 +51,12 @@ export const factoriseHistories: Command = {
       };
     }
     const folder = out as string;
+    const others = membersGiven(values).map((models) => {
+      const [model, another] = models;
+      if (model === undefined || another !== undefined)
+        throw usage('--member has one value of each setting here; evaluate compares several');
+      return model;
+    });
     await checkFolder(folder);
     if (checkpoint !== undefined) await checkFile(checkpoint);
     const preferences = isFile ? path : await readPreferences(path, { signal });
@@ -58,7 +66,7 @@ export const factoriseHistories: Command = {
       unobserved: number(values, 'unobserved'),
       penalty: number(values, 'penalty'),
       exponent: number(values, 'exponent'),
-      ensemble: integer(values, 'ensemble', 1),
+      ensemble: ensembleOf(integer(values, 'ensemble', 1), others),
       sweeps: integer(values, 'sweeps', 1),
       seed: integer(values, 'seed'),
       checkpoint,
@@ -68,7 +76,7 @@ export const factoriseHistories: Command = {
     });
     const seconds = (performance.now() - started) / 1000;
     await model.save(folder, { signal });
-    const { settings, users, experts, interactions } = model.arrays;
+    const { members, users, experts, interactions } = model.arrays;
     const perSecond = Math.round((interactions * model.sweeps) / seconds);
     return {
       json: {
@@ -76,7 +84,7 @@ export const factoriseHistories: Command = {
         users: users.length,
         experts: experts.length,
         interactions,
-        settings,
+        members,
         sweeps: model.sweeps,
         seconds,
         interactionsPerSecond: perSecond,

@@ -12,7 +12,8 @@ import { openFactors, saveFactors } from './factors-files.js';
 import { checkPath } from './folder.js';
 import { type Preference, type PreferenceTable, preferenceTable, readInteractionFile } from './preferences.js';
 
-export interface FactoriseOptions extends TaskOptions {
+/** The model of one factorisation. */
+export interface FactorModel {
   /** k, the dimensions of the vectors: 1 … 1024. Default 64. */
   factors?: number | undefined;
   /** α: how much a pair without an interaction counts as a 0, beside 1 for an interaction: 0 … 1e6. Default 0.1. */
@@ -23,11 +24,21 @@ export interface FactoriseOptions extends TaskOptions {
   exponent?: number | undefined;
   /** Of the first vectors' length: 1e-6 … 1000. Default 0.1. */
   deviation?: number | undefined;
+}
+
+/** A member of an ensemble: what it does not say is as in the options that it stands in. */
+export interface EnsembleMember extends FactorModel {
+  /** Of its score in the mean, above 0 … 1e6. Default 1. */
+  weight?: number | undefined;
+}
+
+export interface FactoriseOptions extends FactorModel, TaskOptions {
   /**
-   * How many factorisations, each from other first vectors, are put side by side: vectors of k·ensemble dimensions whose
-   * product is the mean of the members' scores. It costs as much time and memory more. 1 … 16. Default 1.
+   * Factorisations put side by side, each from other first vectors: so many of one model, or a list of models. The vectors
+   * have all members' dimensions, and their product is the mean of the members' scores, each weighed by weight·(1 + α): what a
+   * member explains fully scores 1 / (1 + α) in it. Models that err differently gain most. 1 … 16 members. Default 1.
    */
-  ensemble?: number | undefined;
+  ensemble?: number | readonly EnsembleMember[] | undefined;
   /** Default 8. */
   sweeps?: number | undefined;
   /** The same seed gives the same bits, whatever threads and instruction set. Default 0. */
@@ -40,20 +51,14 @@ export interface FactoriseOptions extends TaskOptions {
   resume?: boolean | undefined;
 }
 
-const DEFAULTS: FactorSettings = {
-  factors: 64,
-  unobserved: 0.1,
-  penalty: 0.01,
-  exponent: 1,
-  deviation: 0.1,
-  ensemble: 1,
-  sweeps: 8,
-  seed: 0,
-};
+const MODEL = { factors: 64, unobserved: 0.1, penalty: 0.01, exponent: 1, deviation: 0.1 };
+const DEFAULTS: FactorSettings = { ...MODEL, sweeps: 8, seed: 0 };
+const MEMBER = { ...MODEL, weight: 1 };
 const MOST_MEMBERS = 16;
+const MOST_WEIGHT = 1e6;
 /** Of the members' seeds: far enough for nobody's own seeds to meet them. */
 const SEED_STEP = 2 ** 40;
-const OPTIONS = [...Object.keys(DEFAULTS), 'threads', 'checkpoint', 'resume', 'signal', 'onProgress'];
+const OPTIONS = [...Object.keys(DEFAULTS), 'ensemble', 'threads', 'checkpoint', 'resume', 'signal', 'onProgress'];
 
 /** What a user was content with: experts, perhaps with weights. */
 export type History = readonly (string | { expert: string; weight?: number | undefined })[];
@@ -70,81 +75,105 @@ export async function factorise(
 ): Promise<Factorisation> {
   checkOptions(options, OPTIONS, 'factorise');
   const { signal, onProgress, checkpoint, resume = false, threads = native().doctor().threads } = options;
-  const settings = settingsOf(options);
+  const members = membersOf(options);
   if (checkpoint !== undefined) checkPath(checkpoint, 'checkpoint');
   else if (resume) throw new PointsmanError('BAD_ARGUMENT', 'resume needs the path of a checkpoint');
   const { users, experts, source } = await open(preferences, { signal, onProgress });
   if (users.length === 0 || experts.length === 0) throw new PointsmanError('NOT_ENOUGH_DATA', 'there is no preference to learn from');
-  const members: Member[] = [];
-  for (let m = 0; m < settings.ensemble; m++) {
-    const own = { ...settings, seed: settings.seed + m * SEED_STEP };
+  const fits: Fit[] = [];
+  for (const [m, { weight, ...settings }] of members.entries()) {
     const file = checkpoint !== undefined && m > 0 ? `${checkpoint}.${m}` : checkpoint;
     const goOn = resume && (m === 0 || existsSync(file as string)); // a run may have stopped before this member's first sweep
-    const stage = settings.ensemble === 1 ? 'factorise' : `factorise ${m + 1} of ${settings.ensemble}`;
+    const stage = members.length === 1 ? 'factorise' : `factorise ${m + 1} of ${members.length}`;
     const start = (listener: Parameters<FactorsAddon['factorise']>[5]) =>
-      factorsAddon().factorise(source, own, file, goOn, threads, listener);
-    members.push(await run(start, stage, { signal, onProgress }));
+      factorsAddon().factorise(source, settings, file, goOn, threads, listener);
+    fits.push(await run(start, stage, { signal, onProgress }));
   }
-  const { interactions } = members[0] as Member;
   const arrays = {
-    settings,
+    members,
     users,
     experts,
     userVectors: usersOf(
-      members.map((member) => member.users),
-      settings.factors,
+      fits.map((fit) => fit.users),
+      members,
     ),
     expertVectors: sideBySide(
-      members.map((member) => member.items),
-      settings.factors,
+      fits.map((fit) => fit.items),
+      members.map(({ factors }) => factors),
     ),
-    gram: sideBySide(
-      members.map((member) => member.gram),
-      settings.factors ** 2,
-    ),
-    interactions,
+    grams: fits.map(({ gram }) => gram),
+    interactions: (fits[0] as Fit).interactions,
   };
   return new Factorisation(
     arrays,
-    members.reduce((sum, { done }) => sum + settings.sweeps - done, 0),
+    fits.reduce((sum, { done }, m) => sum + (members[m] as FactorMember).sweeps - done, 0),
   );
 }
 
-type Member = Awaited<ReturnType<FactorsAddon['factorise']>['promise']>;
+type Fit = Awaited<ReturnType<FactorsAddon['factorise']>['promise']>;
 
-/** Tables of `width` columns as one: row i has the parts' rows i one after another. */
-function sideBySide(parts: readonly Float32Array[], width: number): Float32Array {
+/** Tables of so many columns as one: row i has the parts' rows i one after another. */
+function sideBySide(parts: readonly Float32Array[], widths: readonly number[]): Float32Array {
   const [first] = parts as readonly [Float32Array];
   if (parts.length === 1) return first;
-  const out = new Float32Array(first.length * parts.length);
+  const rows = first.length / (widths[0] as number);
+  const all = widths.reduce((sum, width) => sum + width, 0);
+  const out = new Float32Array(rows * all);
+  let at = 0;
   for (const [m, part] of parts.entries()) {
-    for (let row = 0; row * width < part.length; row++)
-      out.set(part.subarray(row * width, (row + 1) * width), (row * parts.length + m) * width);
+    const width = widths[m] as number;
+    for (let row = 0; row < rows; row++) out.set(part.subarray(row * width, (row + 1) * width), row * all + at);
+    at += width;
   }
   return out;
 }
 
-/** Users' vectors carry the 1 / members by which products with experts' vectors are means. */
-function usersOf(parts: readonly Float32Array[], width: number): Float32Array {
-  const out = sideBySide(parts, width);
-  if (parts.length > 1) for (let i = 0; i < out.length; i++) out[i] = (out[i] as number) / parts.length;
-  return out;
+/** Users' vectors carry the shares by which products with experts' vectors are means. */
+function usersOf(parts: readonly Float32Array[], members: readonly FactorMember[]): Float32Array {
+  const parted = members.map(({ weight, unobserved }) => weight * (1 + unobserved));
+  const sum = parted.reduce((total, part) => total + part, 0);
+  const shared = members.length === 1 ? parts : parts.map((part, m) => part.map((value) => (value * (parted[m] as number)) / sum));
+  return sideBySide(
+    shared,
+    members.map(({ factors }) => factors),
+  );
 }
 
-function settingsOf(options: FactoriseOptions): FactorSettings {
-  const settings = { ...DEFAULTS };
-  for (const name of Object.keys(DEFAULTS) as (keyof FactorSettings)[]) {
-    const value = options[name] ?? DEFAULTS[name];
-    if (typeof value !== 'number' || !Number.isFinite(value))
-      throw new PointsmanError('BAD_ARGUMENT', `${name} must be a finite number, not ${String(value)}`);
-    settings[name] = value as never;
-  }
-  const { ensemble, seed } = settings;
-  if (!Number.isInteger(ensemble) || ensemble < 1 || ensemble > MOST_MEMBERS)
-    throw new PointsmanError('BAD_ARGUMENT', `ensemble must be an integer from 1 to ${MOST_MEMBERS}, not ${ensemble}`);
-  if (ensemble > 1 && seed >= SEED_STEP)
+function membersOf(options: FactoriseOptions): FactorMember[] {
+  const { ensemble = 1 } = options;
+  const settings = numbersOf(options, DEFAULTS, '');
+  const list = typeof ensemble === 'number' ? sameMembers(ensemble) : ensemble;
+  if (!Array.isArray(list) || list.length < 1 || list.length > MOST_MEMBERS)
+    throw new PointsmanError('BAD_ARGUMENT', `ensemble must be an integer from 1 to ${MOST_MEMBERS}, or a list of as many models`);
+  const { seed } = settings;
+  if (list.length > 1 && seed >= SEED_STEP)
     throw new PointsmanError('BAD_ARGUMENT', `the seed of an ensemble must be below 2^40, not ${seed}`);
-  return settings;
+  return list.map((member: EnsembleMember, m) => {
+    checkOptions(member, Object.keys(MEMBER), `member ${m} of the ensemble`);
+    const own = numbersOf(member, { ...MEMBER, ...modelOf(settings) }, ` of member ${m}`);
+    if (!(own.weight > 0 && own.weight <= MOST_WEIGHT))
+      throw new PointsmanError('BAD_ARGUMENT', `weight of member ${m} must be above 0 and at most ${MOST_WEIGHT}, not ${own.weight}`);
+    return { ...settings, ...own, seed: seed + m * SEED_STEP };
+  });
+}
+
+function sameMembers(count: number): EnsembleMember[] | undefined {
+  return Number.isInteger(count) && count >= 1 && count <= MOST_MEMBERS ? Array.from({ length: count }, () => ({})) : undefined;
+}
+
+function modelOf({ factors, unobserved, penalty, exponent, deviation }: FactorSettings): typeof MODEL {
+  return { factors, unobserved, penalty, exponent, deviation };
+}
+
+/** What `options` has of the names in `defaults`, as finite numbers. */
+function numbersOf<T extends { [name in keyof T]: number }>(options: object, defaults: T, of: string): T {
+  const given = Object.entries<number>(defaults).map(([name, or]) => {
+    const value = (options as { [name: string]: unknown })[name] ?? or;
+    if (typeof value !== 'number' || !Number.isFinite(value))
+      throw new PointsmanError('BAD_ARGUMENT', `${name}${of} must be a finite number, not ${String(value)}`);
+    return [name, value];
+  });
+  return Object.fromEntries(given) as T;
 }
 
 async function open(
@@ -161,18 +190,28 @@ async function open(
   return { users, experts, source };
 }
 
+/** A member's settings, all of them. */
+export interface FactorMember extends FactorSettings {
+  readonly weight: number;
+}
+
 /** What a factorisation is made of; row i of `userVectors` belongs to `users[i]`. */
 export interface FactorArrays {
-  readonly settings: FactorSettings;
+  readonly members: readonly FactorMember[];
   readonly users: readonly string[];
   readonly experts: readonly string[];
-  /** users × (factors·ensemble), as are the experts' */
+  /** users × dimensions, those of all members one after another, as are the experts' */
   readonly userVectors: Float32Array;
-  /** experts × (factors·ensemble); zero where an expert has no interaction */
+  /** experts × dimensions; zero where an expert has no interaction */
   readonly expertVectors: Float32Array;
-  /** ensemble × factors × factors: of each member the sum of y yᵀ over the experts */
-  readonly gram: Float32Array;
+  /** of each member factors × factors: the sum of y yᵀ over the experts */
+  readonly grams: readonly Float32Array[];
   readonly interactions: number;
+}
+
+/** The dimensions of all members. */
+export function dimensionsOf(members: readonly FactorMember[]): number {
+  return members.reduce((sum, { factors }) => sum + factors, 0);
 }
 
 export class Factorisation {
@@ -187,9 +226,9 @@ export class Factorisation {
     this.sweeps = sweeps;
   }
 
-  /** The dimensions of the vectors: factors·ensemble of the settings. */
+  /** The dimensions of the vectors: of all members. */
   get factors(): number {
-    return this.arrays.settings.factors * this.arrays.settings.ensemble;
+    return dimensionsOf(this.arrays.members);
   }
 
   /** The vector of a user, or undefined for one who was not there: `foldIn` their history. */
@@ -229,21 +268,23 @@ export class Factorisation {
       }
       starts.push(rows.length);
     }
-    const { expertVectors, gram, experts, settings } = this.arrays;
-    const [k, width] = [settings.factors, this.factors];
+    const { expertVectors, grams, experts, members } = this.arrays;
     const parts: Float32Array[] = [];
-    for (let m = 0; m < settings.ensemble; m++) {
+    let first = 0; // of the member's dimensions
+    for (const [m, { weight, ...settings }] of members.entries()) {
+      const k = settings.factors;
       const vectors = new Float32Array(rows.length * k);
       for (const [n, row] of rows.entries()) {
-        const at = row * width + m * k;
+        const at = row * this.factors + first;
         vectors.set(expertVectors.subarray(at, at + k), n * k);
       }
-      const own = gram.subarray(m * k * k, (m + 1) * k * k);
+      const own = grams[m] as Float32Array;
       const start = () =>
         factorsAddon().foldIn(vectors, Uint32Array.from(starts), Float32Array.from(weights), own, experts.length, settings, threads);
       parts.push(await run(start, 'fold in', { signal }));
+      first += k;
     }
-    return usersOf(parts, k);
+    return usersOf(parts, members);
   }
 
   /** The experts, to be searched with vectors of users. A new index at each call. */

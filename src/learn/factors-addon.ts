@@ -3,15 +3,13 @@ import { type NativeTask, native } from '../native.js';
 
 type Listener = ((done: number, total: number) => void) | undefined;
 
-/** Every setting of the model; what each means and its range: `FactoriseOptions`. */
+/** Every setting of one factorisation; what each means and its range: `FactoriseOptions`. */
 export interface FactorSettings {
   readonly factors: number;
   readonly unobserved: number;
   readonly penalty: number;
   readonly exponent: number;
   readonly deviation: number;
-  /** Of the TypeScript side alone: each call of the addon is one member. */
-  readonly ensemble: number;
   readonly sweeps: number;
   readonly seed: number;
 }

@@ -1,7 +1,7 @@
 /**
  * A factorisation's folder:
  *
- *   factors.json       version of the format, settings, counts, and names and checksums of the other files
+ *   factors.json       version of the format, the members' settings, counts, and names and checksums of the other files
  *   users-….f32, experts-….f32, gram-….f32    float32, little-endian, row-major
  *   users-….names, experts-….names            the ids: JSON, one a line
  *
@@ -13,14 +13,12 @@ import { PointsmanError } from '../errors.js';
 import type { TaskOptions } from '../types.js';
 import { learnAddon } from './addon.js';
 import { replaceFiles, writeDurably } from './durable.js';
-import type { FactorArrays } from './factorise.js';
-import type { FactorSettings } from './factors-addon.js';
-
+import { dimensionsOf, type FactorArrays, type FactorMember } from './factorise.js';
 import { checkPath, makeFolder } from './folder.js';
 import { fileError } from './interactions.js';
 import { readSealed, writeSealed } from './sealed.js';
 
-const FORMAT = 'pointsman factors 1';
+const FORMAT = 'pointsman factors 2';
 const PIECE = 2 ** 28; // one read of the system ends at 2^31
 
 interface Part {
@@ -31,7 +29,7 @@ interface Part {
 
 interface FactorsFile {
   format: string;
-  settings: FactorSettings;
+  members: readonly FactorMember[];
   users: number;
   experts: number;
   interactions: number;
@@ -40,12 +38,12 @@ interface FactorsFile {
 
 export async function saveFactors(folder: string, arrays: FactorArrays, { signal }: TaskOptions): Promise<void> {
   checkPath(folder, 'folder');
-  const { settings, users, experts, userVectors, expertVectors, gram, interactions } = arrays;
+  const { members, users, experts, userVectors, expertVectors, grams, interactions } = arrays;
   const names = (ids: readonly string[]) => Buffer.from(ids.map((id) => JSON.stringify(id)).join('\n'));
   const parts = {
     'users.f32': bytesOf(userVectors),
     'experts.f32': bytesOf(expertVectors),
-    'gram.f32': bytesOf(gram),
+    'gram.f32': Buffer.concat(grams.map(bytesOf)),
     'users.names': names(users),
     'experts.names': names(experts),
   };
@@ -63,7 +61,7 @@ export async function saveFactors(folder: string, arrays: FactorArrays, { signal
         after.push(name);
         await writeDurably(join(folder, name), bytes);
       }
-      const body: FactorsFile = { format: FORMAT, settings, users: users.length, experts: experts.length, interactions, files };
+      const body: FactorsFile = { format: FORMAT, members, users: users.length, experts: experts.length, interactions, files };
       await writeSealed(join(folder, 'factors.json'), body);
     });
   } catch (error) {
@@ -74,8 +72,7 @@ export async function saveFactors(folder: string, arrays: FactorArrays, { signal
 
 export async function openFactors(folder: string, { signal }: TaskOptions): Promise<FactorArrays> {
   checkPath(folder, 'folder');
-  const { settings: saved, users, experts, interactions, files } = await readHead(folder);
-  const settings = { ...saved, ensemble: saved.ensemble ?? 1 }; // folders of before have no ensembles
+  const { members, users, experts, interactions, files } = await readHead(folder);
   const part = async (name: string) => {
     if (signal?.aborted) throw new PointsmanError('ABORTED', 'opening the factors was aborted', { cause: signal.reason });
     const wanted = files[name];
@@ -85,10 +82,9 @@ export async function openFactors(folder: string, { signal }: TaskOptions): Prom
       throw new PointsmanError('FILE_CORRUPT', `${path} is truncated or was altered`);
     return bytes;
   };
-  const vectors = async (name: string, rows: number) => {
+  const floats = async (name: string, count: number) => {
     const bytes = await part(name);
-    if (bytes.byteLength !== rows * settings.factors * settings.ensemble * 4)
-      throw new PointsmanError('FILE_CORRUPT', `${folder}: ${name} does not fit factors.json`);
+    if (bytes.byteLength !== count * 4) throw new PointsmanError('FILE_CORRUPT', `${folder}: ${name} does not fit factors.json`);
     return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
   };
   const names = async (name: string, count: number) => {
@@ -99,13 +95,22 @@ export async function openFactors(folder: string, { signal }: TaskOptions): Prom
     if (ids.length !== count) throw new PointsmanError('FILE_CORRUPT', `${folder}: ${name} does not fit factors.json`);
     return ids;
   };
+  const dimensions = dimensionsOf(members);
+  const gram = await floats(
+    'gram.f32',
+    members.reduce((sum, { factors }) => sum + factors ** 2, 0),
+  );
+  let end = 0;
   return {
-    settings,
+    members,
     users: await names('users.names', users),
     experts: await names('experts.names', experts),
-    userVectors: await vectors('users.f32', users),
-    expertVectors: await vectors('experts.f32', experts),
-    gram: await vectors('gram.f32', settings.factors),
+    userVectors: await floats('users.f32', users * dimensions),
+    expertVectors: await floats('experts.f32', experts * dimensions),
+    grams: members.map(({ factors }) => {
+      end += factors ** 2;
+      return gram.slice(end - factors ** 2, end);
+    }),
     interactions,
   };
 }

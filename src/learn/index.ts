@@ -2,7 +2,16 @@
 
 export { checkAttributes } from './attributes.js';
 export { completeCells } from './cells.js';
-export { type FactorArrays, Factorisation, type FactoriseOptions, factorise, type History } from './factorise.js';
+export {
+  type EnsembleMember,
+  type FactorArrays,
+  Factorisation,
+  type FactoriseOptions,
+  type FactorMember,
+  type FactorModel,
+  factorise,
+  type History,
+} from './factorise.js';
 export { checkFile, checkFolder } from './folder.js';
 export { type FromScoresOptions, type LabelledConversation, learnFromScores } from './from-scores.js';
 export { learn } from './input.js';
