@@ -124,21 +124,36 @@ export function call<T>(body: () => T): T {
   }
 }
 
-/** Runs a native task to its end; an abort of `signal` stops it and rejects with ABORTED. */
+/** Runs a native task to its end; an abort of `signal` stops it and rejects with ABORTED, what `onProgress` throws with that. */
 export async function run<T>(
   start: (listener: Listener) => NativeTask<T>,
   stage: string,
   { signal, onProgress }: TaskOptions = {},
 ): Promise<T> {
+  if (signal !== undefined && typeof signal?.addEventListener !== 'function')
+    throw new PointsmanError('BAD_ARGUMENT', `signal must be an AbortSignal, not ${String(signal)}`);
+  if (onProgress !== undefined && typeof onProgress !== 'function')
+    throw new PointsmanError('BAD_ARGUMENT', `onProgress must be a function, not ${String(onProgress)}`);
   if (signal?.aborted) throw new PointsmanError('ABORTED', `${stage} was aborted`, { cause: signal.reason });
-  const listener: Listener = onProgress && ((done, total) => onProgress({ stage, done, total }));
-  const task = call(() => start(listener));
+  let thrown: { error: unknown } | undefined;
+  const tell = (done: number, total: number) => {
+    if (thrown) return;
+    try {
+      onProgress?.({ stage, done, total });
+    } catch (error) {
+      thrown = { error }; // the addon has nobody to tell: the task ends with it
+      abort();
+    }
+  };
+  const task = call(() => start(onProgress && tell));
   const abort = () => task.cancel?.();
   signal?.addEventListener('abort', abort, { once: true });
   try {
-    return await task.promise;
+    const result = await task.promise;
+    if (thrown) throw thrown.error;
+    return result;
   } catch (error) {
-    throw fromNative(error);
+    throw thrown ? thrown.error : fromNative(error);
   } finally {
     signal?.removeEventListener('abort', abort);
   }

@@ -90,6 +90,39 @@ describe('factorise', () => {
     expect(resumed.arrays).toEqual(model.arrays);
   });
 
+  it('refuses a member before any is fitted, and names it', async () => {
+    const stages: string[] = [];
+    const options = { ensemble: [{}, { penalty: -1 }], onProgress: ({ stage }: { stage: string }) => stages.push(stage) };
+    await expect(factorise(tastes(20), options)).rejects.toThrow('penalty of member 1 must be from 1e-9 to 1000000000, not -1');
+    expect(stages).toEqual([]);
+  });
+
+  it('a run from the beginning is not resumed from an earlier one', async () => {
+    const data = tastes(50);
+    const checkpoint = file('earlier.checkpoint');
+    await factorise(data, { factors: 3, ensemble: 2, checkpoint });
+    const stop = new AbortController();
+    const onProgress = ({ stage }: { stage: string }) => stage.endsWith('1 of 2') && stop.abort();
+    const changed = { factors: 3, ensemble: 2, penalty: 0.5, checkpoint };
+    await expect(factorise(data, { ...changed, sweeps: 500, signal: stop.signal, onProgress })).rejects.toEqual(code('ABORTED'));
+    expect(readdirSync(folder)).not.toContain('earlier.checkpoint.1');
+  });
+
+  it('ends with what a progress listener throws', async () => {
+    const onProgress = () => {
+      throw new Error('no more');
+    };
+    await expect(factorise(tastes(50), { onProgress })).rejects.toThrow('no more');
+  });
+
+  it('saves to one folder take turns', async () => {
+    const models = await Promise.all([3, 4, 5].map((factors) => factorise(tastes(40), { factors, sweeps: 1 })));
+    await (models[0] as Factorisation).save(file('shared'));
+    await Promise.all(models.flatMap((model) => [model.save(file('shared')), model.save(file('shared'))]));
+    expect((await Factorisation.open(file('shared'))).factors).toBe(5);
+    expect(readdirSync(file('shared'))).toHaveLength(6);
+  });
+
   it('an ensemble of unlike models weighs their scores by weight·(1 + α)', async () => {
     const data = tastes(50);
     const other = { factors: 5, unobserved: 1, exponent: 0, penalty: 2 };
@@ -148,10 +181,17 @@ describe('factorise', () => {
     [{ ensemble: 'two' }, 'BAD_ARGUMENT'],
     [{ ensemble: [{ sweeps: 3 }] }, 'BAD_ARGUMENT'],
     [{ ensemble: [{}, { weight: 0 }] }, 'BAD_ARGUMENT'],
+    [{ ensemble: [{}, { weight: 5e-324 }] }, 'BAD_ARGUMENT'],
+    [{ ensemble: new Array(2) }, 'BAD_ARGUMENT'],
+    [{ ensemble: Array.from({ length: 5 }, () => ({ factors: 1024 })) }, 'BAD_ARGUMENT'],
+    [{ signal: 5 }, 'BAD_ARGUMENT'],
+    [{ onProgress: 5 }, 'BAD_ARGUMENT'],
+    [{ checkpoint: '/dev/null' }, 'FILE_IO'],
+    [{ checkpoint: folder }, 'FILE_IO'],
     [{ ensemble: [{}, { factors: 2000 }] }, 'BAD_ARGUMENT'],
     [{ ensemble: [{}, { penalty: Number.NaN }] }, 'BAD_ARGUMENT'],
     [{ facors: 3 }, 'BAD_ARGUMENT'],
-    [{ checkpoint: file('no/such/folder') }, 'FILE_IO'],
+    [{ checkpoint: file('no/such/folder') }, 'FILE_MISSING'],
     [{ signal: AbortSignal.abort() }, 'ABORTED'],
   ])('refuses %j', async (options, wanted) => {
     await expect(factorise(tastes(20), options)).rejects.toEqual(code(wanted));
@@ -170,6 +210,8 @@ describe('factorise', () => {
     const model = await factorise(table, { factors: 2 });
     await expect(model.foldIn([[{ expert: 'odd 1', weight: -1 }]])).rejects.toEqual(code('BAD_ARGUMENT'));
     await expect(model.foldIn(['odd 1'] as never)).rejects.toEqual(code('BAD_ARGUMENT'));
+    await expect(model.foldIn(new Array(2))).rejects.toEqual(code('BAD_ARGUMENT'));
+    await expect(model.foldIn([[{ expert: 'odd 1', weight: '2' as never }]])).rejects.toEqual(code('BAD_ARGUMENT'));
   });
 });
 
@@ -238,11 +280,18 @@ describe('the command line', () => {
     expect(members).toMatchObject([{ factors: 2 }, { factors: 3, unobserved: 1 }]);
     expect((await cli([...run, '--member', 'penalty=1,2'])).err).toMatch(/one value/);
     expect((await cli([...run, '--member', 'sweeps=1'])).code).toBe(2);
+    expect((await cli([...run, '--member', 'factors=3', '--ensemble', '4294967296'])).err).toMatch(/from 1 to 16.*BAD_ARGUMENT/);
     expect((await cli([...run, '--member', 'penalty=1 penalty=2'])).code).toBe(2);
     const compare = ['evaluate', '--data', folder, '--protocol', 'leave-one-out', '--factors', '2', '--seeds', '1'];
     const compared = await cli([...compare, '--member', 'factors=3 penalty=1,2 weight=1,3', '--json']);
     expect(compared.json().validation).toHaveLength(4);
     expect(compared.json().members).toHaveLength(2);
+    expect((await cli([...compare, '--member', 'factors=3', '--ensemble', '-1'])).err).toMatch(/BAD_ARGUMENT/);
+    expect((await cli([...compare, '--ensemble', '1,'])).code).toBe(2);
+    const many = Array.from({ length: 40 }, (_, i) => i + 1).join();
+    expect((await cli([...compare, '--member', `factors=${many} penalty=${many}`])).err).toMatch(/more than 1000 models/);
+    writeFileSync(file('train.txt'), '300000000 5');
+    expect((await cli(compare)).err).toMatch(/train.txt, line 1: expected numbers below/);
     expect((await cli(['factorise', '--data', file('train.txt')])).code).toBe(2);
     expect((await cli(['factorise', '--help'])).out).toContain('Example:');
   });

@@ -16,10 +16,12 @@ import { Random } from '../random.js';
 import type { TaskOptions } from '../types.js';
 import { integer, type Option, type Outcome, text, usage, type Values } from './command.js';
 import { table } from './describe.js';
-import { ensembleOf, MEMBER_OPTION, membersGiven } from './members.js';
+import { ensembleOf, MEMBER_OPTION, MOST_SETTINGS, membersGiven, numbersOf } from './members.js';
 
 const SETTINGS = ['factors', 'unobserved', 'penalty', 'exponent', 'ensemble', 'sweeps'] as const;
 const PROPENSITY = 0.5;
+/** Users and items are numbered without gaps, so a number far beyond is a slip. */
+const MOST_NUMBER = 10_000_000;
 type Setting = { [name in (typeof SETTINGS)[number]]?: number } & { members?: EnsembleMember[] };
 
 export const RANKING_OPTIONS: { readonly [name: string]: Option } = {
@@ -70,13 +72,13 @@ function candidatesOf(values: Values): Setting[] {
   for (const name of SETTINGS) {
     const given = text(values, name);
     if (given === undefined) continue;
-    const numbers = given.split(',').map(Number);
-    if (given.trim() === '' || !numbers.every(Number.isFinite))
-      throw usage(`--${name} must be a number, or several with commas, not '${given}'`);
+    const numbers = numbersOf(given);
+    if (!numbers.every(Number.isFinite)) throw usage(`--${name} must be a number, or several with commas, not '${given}'`);
     all = all.flatMap((setting) => numbers.map((number) => ({ ...setting, [name]: number })));
   }
   for (const models of membersGiven(values))
     all = all.flatMap((setting) => models.map((model) => ({ ...setting, members: [...(setting.members ?? []), model] })));
+  if (all.length > MOST_SETTINGS) throw usage(`${all.length} settings are more than can be compared; ${MOST_SETTINGS} is the most`);
   return all;
 }
 
@@ -160,8 +162,8 @@ async function readFolder(path: string, { signal }: TaskOptions) {
     const file = join(path, name);
     for await (const { line, number } of logLines(file, { signal })) {
       const list = line.trim().split(/\s+/).map(Number);
-      if (!list.every((n) => Number.isInteger(n) && n >= 0 && n < 2 ** 31))
-        throw new PointsmanError('BAD_DATA', `${file}, line ${number}: expected numbers`);
+      if (!list.every((n) => Number.isInteger(n) && n >= 0 && n < MOST_NUMBER))
+        throw new PointsmanError('BAD_DATA', `${file}, line ${number}: expected numbers below ${MOST_NUMBER.toLocaleString('en')}`);
       each(list, `${file}, line ${number}`);
     }
   };

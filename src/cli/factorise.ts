@@ -25,7 +25,11 @@ export const factoriseHistories: Command = {
     unobserved: { type: 'string', value: 'ALPHA', help: 'weight of pairs without an interaction (default 0.1)' },
     penalty: { type: 'string', value: 'LAMBDA', help: 'regularisation (default 0.01)' },
     exponent: { type: 'string', value: 'NU', help: 'the penalty grows with the interactions to this power (default 1)' },
-    ensemble: { type: 'string', value: 'N', help: 'factorisations side by side, whose mean scores better (default 1)' },
+    ensemble: {
+      type: 'string',
+      value: 'N',
+      help: 'factorisations of these settings side by side, whose mean scores better (default 1); --member adds others',
+    },
     member: MEMBER_OPTION,
     sweeps: { type: 'string', value: 'N', help: 'over all users and experts (default 8)' },
     seed: { type: 'string', value: 'N', help: 'of the first vectors (default 0)' },

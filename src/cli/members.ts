@@ -2,6 +2,8 @@
 import type { EnsembleMember, FactoriseOptions } from '../learn/index.js';
 import { type Option, usage, type Values } from './command.js';
 
+/** More than anybody has the time to compare. */
+export const MOST_SETTINGS = 1000;
 const NAMES = ['factors', 'unobserved', 'penalty', 'exponent', 'deviation', 'weight'] as const;
 
 export const MEMBER_OPTION: Option = {
@@ -17,9 +19,15 @@ export function membersGiven(values: Values): EnsembleMember[][] {
   return Array.isArray(given) ? given.map((member) => grid(String(member))) : [];
 }
 
-/** `count` members of the common model, and others. */
-export function ensembleOf(count: number | undefined, others: readonly EnsembleMember[]): FactoriseOptions['ensemble'] {
-  return others.length === 0 ? count : [...Array.from({ length: count ?? 1 }, () => ({})), ...others];
+/** `count` members of the common model, and others. A count that cannot be is left to `factorise` to refuse. */
+export function ensembleOf(count = 1, others: readonly EnsembleMember[]): FactoriseOptions['ensemble'] {
+  const possible = Number.isInteger(count) && count >= 1 && count <= 1000;
+  return others.length === 0 || !possible ? count : [...Array.from({ length: count }, () => ({})), ...others];
+}
+
+/** `1,2` as numbers, none of them left out. */
+export function numbersOf(list: string): number[] {
+  return list.split(',').map((each) => (each.trim() === '' ? Number.NaN : Number(each)));
 }
 
 function grid(member: string): EnsembleMember[] {
@@ -27,9 +35,11 @@ function grid(member: string): EnsembleMember[] {
   for (const part of member.trim().split(/\s+/)) {
     const [, name = '', list = ''] = /^(\w+)=(\S+)$/.exec(part) ?? [];
     const known = NAMES.find((each) => each === name);
-    const numbers = list.split(',').map((each) => (each === '' ? Number.NaN : Number(each)));
+    const numbers = numbersOf(list);
     if (known === undefined || all.some((each) => known in each) || !numbers.every(Number.isFinite))
       throw usage(`--member must look like 'factors=256 penalty=12', of ${NAMES.join(', ')}, not '${member}'`);
+    if (all.length * numbers.length > MOST_SETTINGS)
+      throw usage(`--member names more than ${MOST_SETTINGS} models: '${member.slice(0, 80)} …'`);
     all = all.flatMap((each) => numbers.map((value) => ({ ...each, [known]: value })));
   }
   return all;

@@ -1,10 +1,12 @@
 /** Files that are there whole or not at all: written beside their place, synced, and renamed into it. */
 import { open, readdir, rename, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+
+let written = 0; // two writes to one path at a time have files of their own
 
 /** A failure, such as of a full disk, leaves the earlier file as it was, and no half of the new one. @throws what the file system throws */
 export async function writeDurably(path: string, ...parts: readonly Uint8Array[]): Promise<void> {
-  const temporary = `${path}.${process.pid}.tmp`;
+  const temporary = `${path}.${process.pid}-${++written}.tmp`;
   try {
     const file = await open(temporary, 'w');
     try {
@@ -17,6 +19,21 @@ export async function writeDurably(path: string, ...parts: readonly Uint8Array[]
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => {}); // the first failure is what there is to say
     throw error;
+  }
+}
+
+const turns = new Map<string, Promise<unknown>>();
+
+/** Writers of one path take turns, in this process: what one of them removes may be what another has just written. */
+export async function inTurn<T>(path: string, write: () => Promise<T>): Promise<T> {
+  const key = resolve(path);
+  const own = (turns.get(key) ?? Promise.resolve()).then(write);
+  const settled = own.catch(() => {});
+  turns.set(key, settled);
+  try {
+    return await own;
+  } finally {
+    if (turns.get(key) === settled) turns.delete(key);
   }
 }
 

@@ -3,18 +3,19 @@
  * user would be content. Alternating least squares for implicit feedback; native/train/implicit.hpp has model and sources.
  */
 import { existsSync } from 'node:fs';
-import { ExpertIndex } from '../engine/index.js';
+import { rm } from 'node:fs/promises';
+import { ExpertIndex, MAX_DIMENSIONS } from '../engine/index.js';
 import { checkOptions, PointsmanError } from '../errors.js';
 import { native, run } from '../native.js';
 import type { TaskOptions } from '../types.js';
 import { type FactorSettings, type FactorsAddon, factorsAddon, type NativeInteractions } from './factors-addon.js';
 import { openFactors, saveFactors } from './factors-files.js';
-import { checkPath } from './folder.js';
+import { checkFile, checkPath } from './folder.js';
 import { type Preference, type PreferenceTable, preferenceTable, readInteractionFile } from './preferences.js';
 
 /** The model of one factorisation. */
 export interface FactorModel {
-  /** k, the dimensions of the vectors: 1 … 1024. Default 64. */
+  /** k, the dimensions of the vectors: 1 … 1024, and those of all members at most 4,096. Default 64. */
   factors?: number | undefined;
   /** α: how much a pair without an interaction counts as a 0, beside 1 for an interaction: 0 … 1e6. Default 0.1. */
   unobserved?: number | undefined;
@@ -28,7 +29,7 @@ export interface FactorModel {
 
 /** A member of an ensemble: what it does not say is as in the options that it stands in. */
 export interface EnsembleMember extends FactorModel {
-  /** Of its score in the mean, above 0 … 1e6. Default 1. */
+  /** Of its score in the mean, 1e-6 … 1e6. Default 1. */
   weight?: number | undefined;
 }
 
@@ -54,8 +55,16 @@ export interface FactoriseOptions extends FactorModel, TaskOptions {
 const MODEL = { factors: 64, unobserved: 0.1, penalty: 0.01, exponent: 1, deviation: 0.1 };
 const DEFAULTS: FactorSettings = { ...MODEL, sweeps: 8, seed: 0 };
 const MEMBER = { ...MODEL, weight: 1 };
+/** As `FactorModel` and `EnsembleMember` say. */
+const RANGES: { readonly [name in keyof typeof MEMBER]: readonly [number, number] } = {
+  factors: [1, 1024],
+  unobserved: [0, 1e6],
+  penalty: [1e-9, 1e9],
+  exponent: [0, 2],
+  deviation: [1e-6, 1000],
+  weight: [1e-6, 1e6],
+};
 const MOST_MEMBERS = 16;
-const MOST_WEIGHT = 1e6;
 /** Of the members' seeds: far enough for nobody's own seeds to meet them. */
 const SEED_STEP = 2 ** 40;
 const OPTIONS = [...Object.keys(DEFAULTS), 'ensemble', 'threads', 'checkpoint', 'resume', 'signal', 'onProgress'];
@@ -76,13 +85,13 @@ export async function factorise(
   checkOptions(options, OPTIONS, 'factorise');
   const { signal, onProgress, checkpoint, resume = false, threads = native().doctor().threads } = options;
   const members = membersOf(options);
-  if (checkpoint !== undefined) checkPath(checkpoint, 'checkpoint');
+  if (checkpoint !== undefined) await prepare(checkpoint, members.length, resume);
   else if (resume) throw new PointsmanError('BAD_ARGUMENT', 'resume needs the path of a checkpoint');
   const { users, experts, source } = await open(preferences, { signal, onProgress });
   if (users.length === 0 || experts.length === 0) throw new PointsmanError('NOT_ENOUGH_DATA', 'there is no preference to learn from');
   const fits: Fit[] = [];
   for (const [m, { weight, ...settings }] of members.entries()) {
-    const file = checkpoint !== undefined && m > 0 ? `${checkpoint}.${m}` : checkpoint;
+    const file = checkpoint === undefined ? undefined : checkpointOf(checkpoint, m);
     const goOn = resume && (m === 0 || existsSync(file as string)); // a run may have stopped before this member's first sweep
     const stage = members.length === 1 ? 'factorise' : `factorise ${m + 1} of ${members.length}`;
     const start = (listener: Parameters<FactorsAddon['factorise']>[5]) =>
@@ -108,6 +117,19 @@ export async function factorise(
     arrays,
     fits.reduce((sum, { done }, m) => sum + (members[m] as FactorMember).sweeps - done, 0),
   );
+}
+
+function checkpointOf(checkpoint: string, member: number): string {
+  return member > 0 ? `${checkpoint}.${member}` : checkpoint;
+}
+
+/** Can the members' checkpoints be written? A run from the beginning leaves none of an earlier one for its later members to be resumed from. */
+async function prepare(checkpoint: string, members: number, resume: boolean): Promise<void> {
+  checkPath(checkpoint, 'checkpoint');
+  for (let m = 0; m < MOST_MEMBERS; m++) {
+    if (m < members) await checkFile(checkpointOf(checkpoint, m));
+    if (m > 0 && !resume) await rm(checkpointOf(checkpoint, m), { force: true });
+  }
 }
 
 type Fit = Awaited<ReturnType<FactorsAddon['factorise']>['promise']>;
@@ -148,13 +170,27 @@ function membersOf(options: FactoriseOptions): FactorMember[] {
   const { seed } = settings;
   if (list.length > 1 && seed >= SEED_STEP)
     throw new PointsmanError('BAD_ARGUMENT', `the seed of an ensemble must be below 2^40, not ${seed}`);
-  return list.map((member: EnsembleMember, m) => {
+  const members = Array.from(list, (member: EnsembleMember, m) => {
     checkOptions(member, Object.keys(MEMBER), `member ${m} of the ensemble`);
     const own = numbersOf(member, { ...MEMBER, ...modelOf(settings) }, ` of member ${m}`);
-    if (!(own.weight > 0 && own.weight <= MOST_WEIGHT))
-      throw new PointsmanError('BAD_ARGUMENT', `weight of member ${m} must be above 0 and at most ${MOST_WEIGHT}, not ${own.weight}`);
+    const of = list.length > 1 ? ` of member ${m}` : '';
+    for (const [name, [least, most]] of Object.entries(RANGES)) {
+      const value = own[name as keyof typeof MEMBER];
+      if (value < least || value > most || (name === 'factors' && !Number.isInteger(value)))
+        throw new PointsmanError(
+          'BAD_ARGUMENT',
+          `${name}${of} must be ${name === 'factors' ? 'an integer ' : ''}from ${least} to ${most}, not ${value}`,
+        );
+    }
     return { ...settings, ...own, seed: seed + m * SEED_STEP };
   });
+  const dimensions = dimensionsOf(members);
+  if (dimensions > MAX_DIMENSIONS)
+    throw new PointsmanError(
+      'BAD_ARGUMENT',
+      `the members have ${dimensions} factors together; an index holds ${MAX_DIMENSIONS} dimensions at most`,
+    );
+  return members;
 }
 
 function sameMembers(count: number): EnsembleMember[] | undefined {
@@ -250,7 +286,7 @@ export class Factorisation {
     histories: readonly History[],
     { signal, threads = native().doctor().threads }: TaskOptions & { threads?: number } = {},
   ): Promise<Float32Array> {
-    if (!Array.isArray(histories) || !histories.every(Array.isArray))
+    if (!Array.isArray(histories) || !Array.from(histories).every(Array.isArray))
       throw new PointsmanError('BAD_ARGUMENT', 'foldIn takes a list of histories, each a list of experts');
     const rows: number[] = [];
     const weights: number[] = [];
@@ -258,7 +294,7 @@ export class Factorisation {
     for (const history of histories as readonly History[]) {
       for (const item of history) {
         const { expert, weight = 1 } = typeof item === 'string' ? { expert: item } : (item ?? {});
-        if (typeof expert !== 'string' || !(weight >= 0 && weight <= 1e30)) {
+        if (typeof expert !== 'string' || typeof weight !== 'number' || !(weight >= 0 && weight <= 1e30)) {
           throw new PointsmanError('BAD_ARGUMENT', 'a history lists experts by id, or { expert, weight } with a weight from 0 to 1e30');
         }
         const row = this.#numbersOf('experts').get(expert);

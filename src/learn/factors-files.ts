@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { PointsmanError } from '../errors.js';
 import type { TaskOptions } from '../types.js';
 import { learnAddon } from './addon.js';
-import { replaceFiles, writeDurably } from './durable.js';
+import { inTurn, replaceFiles, writeDurably } from './durable.js';
 import { dimensionsOf, type FactorArrays, type FactorMember } from './factorise.js';
 import { checkPath, makeFolder } from './folder.js';
 import { fileError } from './interactions.js';
@@ -36,8 +36,12 @@ interface FactorsFile {
   files: { [part: string]: Part };
 }
 
-export async function saveFactors(folder: string, arrays: FactorArrays, { signal }: TaskOptions): Promise<void> {
+export async function saveFactors(folder: string, arrays: FactorArrays, options: TaskOptions): Promise<void> {
   checkPath(folder, 'folder');
+  await inTurn(folder, () => save(folder, arrays, options));
+}
+
+async function save(folder: string, arrays: FactorArrays, { signal }: TaskOptions): Promise<void> {
   const { members, users, experts, userVectors, expertVectors, grams, interactions } = arrays;
   const names = (ids: readonly string[]) => Buffer.from(ids.map((id) => JSON.stringify(id)).join('\n'));
   const parts = {

@@ -19,7 +19,7 @@ import { PointsmanError } from '../errors.js';
 import type { TaskOptions } from '../types.js';
 import { learnAddon } from './addon.js';
 import { openBeliefs, saveBeliefs } from './beliefs-file.js';
-import { replaceFiles, writeDurably } from './durable.js';
+import { inTurn, replaceFiles, writeDurably } from './durable.js';
 import { checkPath, makeFolder } from './folder.js';
 import { type HeadArrays, packHead, unpackHead } from './head.js';
 import { fileError } from './interactions.js';
@@ -39,7 +39,14 @@ interface ModelFile {
   };
 }
 
-export async function saveFolder(
+type Saved = [parameters: ModelParameters, arrays: ModelArrays, index: ExpertIndex, version: string, options: TaskOptions];
+
+export async function saveFolder(folder: string, ...model: Saved): Promise<void> {
+  checkPath(folder, 'folder');
+  await inTurn(folder, () => save(folder, ...model));
+}
+
+async function save(
   folder: string,
   parameters: ModelParameters,
   arrays: ModelArrays,
@@ -47,7 +54,6 @@ export async function saveFolder(
   version: string,
   { signal }: TaskOptions,
 ): Promise<void> {
-  checkPath(folder, 'folder');
   const bytes = parameters.encoder ? packHead(arrays as HeadArrays) : packArrays(arrays as TextArrays, parameters.dimensionNames.length);
   // Named after the version: the files of a model that is replaced stay whole until model.json points elsewhere.
   const files = {
