@@ -22,28 +22,37 @@ export async function writeDurably(path: string, ...parts: readonly Uint8Array[]
   }
 }
 
-const turns = new Map<string, Promise<unknown>>();
+const turns = new Map<string, Promise<void>>();
 
-/** Writers of one path take turns, in this process: what one of them removes may be what another has just written. */
-export async function inTurn<T>(path: string, write: () => Promise<T>): Promise<T> {
-  const key = resolve(path);
-  const own = (turns.get(key) ?? Promise.resolve()).then(write);
+/**
+ * Replaces a folder's files, the last of which names the others. Afterwards those of the earlier set are gone, or, after a failure, those
+ * that were written until then: on a full disk nothing stays that nobody names. Calls for one folder take turns, in this process: what one of
+ * them removes may be what another has just written.
+ * @param earlier tells the names of the earlier set @param write adds the names of what it writes to `after`, and writes the last
+ */
+export async function replaceFiles(
+  folder: string,
+  earlier: () => Promise<readonly string[]>,
+  write: (after: string[]) => Promise<void>,
+): Promise<void> {
+  const key = resolve(folder);
+  const own = (turns.get(key) ?? Promise.resolve()).then(() => replaceNow(folder, earlier, write));
   const settled = own.catch(() => {});
   turns.set(key, settled);
   try {
-    return await own;
+    await own;
   } finally {
     if (turns.get(key) === settled) turns.delete(key);
   }
 }
 
-/**
- * Replaces a folder's files, the last of which names the others. Afterwards those of the earlier set are gone, or, after a failure, those
- * that were written until then: on a full disk nothing stays that nobody names.
- * @param before names of the earlier set @param write adds the names of what it writes to `after`, and writes the last
- */
-export async function replaceFiles(folder: string, before: readonly string[], write: (after: string[]) => Promise<void>): Promise<void> {
+async function replaceNow(
+  folder: string,
+  earlier: () => Promise<readonly string[]>,
+  write: (after: string[]) => Promise<void>,
+): Promise<void> {
   const present = await readdir(folder);
+  const before = await earlier();
   const after: string[] = [];
   const remove = async (names: readonly string[], kept: readonly string[]) => {
     for (const name of names) if (!kept.includes(name)) await rm(join(folder, name), { force: true }).catch(() => {});

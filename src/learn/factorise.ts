@@ -85,13 +85,16 @@ export async function factorise(
   checkOptions(options, OPTIONS, 'factorise');
   const { signal, onProgress, checkpoint, resume = false, threads = native().doctor().threads } = options;
   const members = membersOf(options);
-  if (checkpoint !== undefined) await prepare(checkpoint, members.length, resume);
-  else if (resume) throw new PointsmanError('BAD_ARGUMENT', 'resume needs the path of a checkpoint');
+  const checkpoints = checkpoint === undefined ? [] : checkpointsOf(checkpoint, members.length);
+  for (const file of checkpoints) await checkFile(file);
+  if (checkpoint === undefined && resume) throw new PointsmanError('BAD_ARGUMENT', 'resume needs the path of a checkpoint');
   const { users, experts, source } = await open(preferences, { signal, onProgress });
   if (users.length === 0 || experts.length === 0) throw new PointsmanError('NOT_ENOUGH_DATA', 'there is no preference to learn from');
+  // Or this run, stopped and resumed, would go on from an earlier one's later members.
+  for (const file of resume ? [] : checkpoints.slice(1)) await rm(file, { force: true });
   const fits: Fit[] = [];
   for (const [m, { weight, ...settings }] of members.entries()) {
-    const file = checkpoint === undefined ? undefined : checkpointOf(checkpoint, m);
+    const file = checkpoints[m];
     const goOn = resume && (m === 0 || existsSync(file as string)); // a run may have stopped before this member's first sweep
     const stage = members.length === 1 ? 'factorise' : `factorise ${m + 1} of ${members.length}`;
     const start = (listener: Parameters<FactorsAddon['factorise']>[5]) =>
@@ -119,17 +122,9 @@ export async function factorise(
   );
 }
 
-function checkpointOf(checkpoint: string, member: number): string {
-  return member > 0 ? `${checkpoint}.${member}` : checkpoint;
-}
-
-/** Can the members' checkpoints be written? A run from the beginning leaves none of an earlier one for its later members to be resumed from. */
-async function prepare(checkpoint: string, members: number, resume: boolean): Promise<void> {
+function checkpointsOf(checkpoint: string, members: number): string[] {
   checkPath(checkpoint, 'checkpoint');
-  for (let m = 0; m < MOST_MEMBERS; m++) {
-    if (m < members) await checkFile(checkpointOf(checkpoint, m));
-    if (m > 0 && !resume) await rm(checkpointOf(checkpoint, m), { force: true });
-  }
+  return Array.from({ length: members }, (_, m) => (m > 0 ? `${checkpoint}.${m}` : checkpoint));
 }
 
 type Fit = Awaited<ReturnType<FactorsAddon['factorise']>['promise']>;

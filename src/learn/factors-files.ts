@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { PointsmanError } from '../errors.js';
 import type { TaskOptions } from '../types.js';
 import { learnAddon } from './addon.js';
-import { inTurn, replaceFiles, writeDurably } from './durable.js';
+import { replaceFiles, writeDurably } from './durable.js';
 import { dimensionsOf, type FactorArrays, type FactorMember } from './factorise.js';
 import { checkPath, makeFolder } from './folder.js';
 import { fileError } from './interactions.js';
@@ -36,12 +36,8 @@ interface FactorsFile {
   files: { [part: string]: Part };
 }
 
-export async function saveFactors(folder: string, arrays: FactorArrays, options: TaskOptions): Promise<void> {
+export async function saveFactors(folder: string, arrays: FactorArrays, { signal }: TaskOptions): Promise<void> {
   checkPath(folder, 'folder');
-  await inTurn(folder, () => save(folder, arrays, options));
-}
-
-async function save(folder: string, arrays: FactorArrays, { signal }: TaskOptions): Promise<void> {
   const { members, users, experts, userVectors, expertVectors, grams, interactions } = arrays;
   const names = (ids: readonly string[]) => Buffer.from(ids.map((id) => JSON.stringify(id)).join('\n'));
   const parts = {
@@ -53,9 +49,11 @@ async function save(folder: string, arrays: FactorArrays, { signal }: TaskOption
   };
   try {
     await makeFolder(folder);
-    const before = await readHead(folder).catch(() => undefined);
-    const there = Object.values(before?.files ?? {}).map(({ name }) => name);
-    await replaceFiles(folder, there, async (after) => {
+    const earlier = async () => {
+      const before = await readHead(folder).catch(() => undefined);
+      return Object.values(before?.files ?? {}).map(({ name }) => name);
+    };
+    await replaceFiles(folder, earlier, async (after) => {
       const files: { [part: string]: Part } = {};
       for (const [part, bytes] of Object.entries(parts)) {
         if (signal?.aborted) throw new PointsmanError('ABORTED', 'saving the factors was aborted', { cause: signal.reason });

@@ -19,7 +19,7 @@ import { PointsmanError } from '../errors.js';
 import type { TaskOptions } from '../types.js';
 import { learnAddon } from './addon.js';
 import { openBeliefs, saveBeliefs } from './beliefs-file.js';
-import { inTurn, replaceFiles, writeDurably } from './durable.js';
+import { replaceFiles, writeDurably } from './durable.js';
 import { checkPath, makeFolder } from './folder.js';
 import { type HeadArrays, packHead, unpackHead } from './head.js';
 import { fileError } from './interactions.js';
@@ -39,14 +39,7 @@ interface ModelFile {
   };
 }
 
-type Saved = [parameters: ModelParameters, arrays: ModelArrays, index: ExpertIndex, version: string, options: TaskOptions];
-
-export async function saveFolder(folder: string, ...model: Saved): Promise<void> {
-  checkPath(folder, 'folder');
-  await inTurn(folder, () => save(folder, ...model));
-}
-
-async function save(
+export async function saveFolder(
   folder: string,
   parameters: ModelParameters,
   arrays: ModelArrays,
@@ -54,6 +47,7 @@ async function save(
   version: string,
   { signal }: TaskOptions,
 ): Promise<void> {
+  checkPath(folder, 'folder');
   const bytes = parameters.encoder ? packHead(arrays as HeadArrays) : packArrays(arrays as TextArrays, parameters.dimensionNames.length);
   // Named after the version: the files of a model that is replaced stay whole until model.json points elsewhere.
   const files = {
@@ -63,9 +57,11 @@ async function save(
   };
   try {
     await makeFolder(folder);
-    const before = await readModelFile(folder).catch(() => undefined);
-    const there = Object.values(before?.files ?? {}).map(({ name }) => name);
-    await replaceFiles(folder, there, async (after) => {
+    const earlier = async () => {
+      const before = await readModelFile(folder).catch(() => undefined);
+      return Object.values(before?.files ?? {}).map(({ name }) => name);
+    };
+    await replaceFiles(folder, earlier, async (after) => {
       after.push(...Object.values(files).map(({ name }) => name));
       await writeDurably(join(folder, files.parameters.name), bytes);
       if (arrays.beliefs && files.beliefs) {
