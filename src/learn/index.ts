@@ -2,16 +2,8 @@
 
 export { checkAttributes } from './attributes.js';
 export { completeCells } from './cells.js';
-export {
-  type EnsembleMember,
-  type FactorArrays,
-  Factorisation,
-  type FactoriseOptions,
-  type FactorMember,
-  type FactorModel,
-  factorise,
-  type History,
-} from './factorise.js';
+export type { EnsembleMember, FactoriseOptions, FactorMember, FactorModel } from './factor-models.js';
+export { type FactorArrays, Factorisation, factorise, type History } from './factorise.js';
 export { checkFile, checkFolder } from './folder.js';
 export { type FromScoresOptions, type LabelledConversation, learnFromScores } from './from-scores.js';
 export { learn } from './input.js';
