@@ -204,6 +204,9 @@ describe('factorise', () => {
     await expect(factorise(5 as never)).rejects.toEqual(code('BAD_ARGUMENT'));
     const table = preferenceTable(tastes(5));
     await expect(factorise({ ...table, expert: table.expert.map(() => 999) })).rejects.toEqual(code('WRONG_SHAPE'));
+    await expect(factorise({ ...table, users: undefined as never })).rejects.toEqual(code('BAD_ARGUMENT'));
+    await expect(factorise({ ...table, users: new Array(table.users.length) })).rejects.toEqual(code('BAD_ARGUMENT'));
+    await expect(factorise({ ...table, experts: table.experts.map(() => 'one') })).rejects.toEqual(code('BAD_ARGUMENT'));
     await expect(factorise({ ...table, user: table.user.slice(1) })).rejects.toEqual(code('WRONG_SHAPE'));
     await expect(factorise({ ...table, weight: table.user as never })).rejects.toEqual(code('BAD_ARGUMENT'));
     await expect(factorise(file('none.interactions'))).rejects.toEqual(code('FILE_IO'));

@@ -111,8 +111,18 @@ async function open(
   }
   const isTable = preferences !== null && typeof preferences === 'object' && 'experts' in preferences;
   const { users, experts, user, expert, weight } = isTable ? preferences : preferenceTable(preferences);
+  if (isTable) {
+    checkNames(users, 'users');
+    checkNames(experts, 'experts');
+  }
   const source = { users: users.length, items: experts.length, user, item: expert, ...(weight && { weight }) };
   return { users, experts, source };
+}
+
+function checkNames(names: unknown, what: string): void {
+  const distinct = new Set(Array.isArray(names) ? Array.from(names).filter((name) => typeof name === 'string' && name !== '') : []);
+  if (!Array.isArray(names) || distinct.size < names.length)
+    throw new PointsmanError('BAD_ARGUMENT', `${what} of a table must be a list of distinct ids, strings that are not empty`);
 }
 
 /** What a factorisation is made of; row i of `userVectors` belongs to `users[i]`. */
