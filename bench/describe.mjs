@@ -126,7 +126,7 @@ export function describeMicro(report) {
   if (report.kernelMicroseconds) {
     lines.push(
       '',
-      `- the kernel's own time for a query, in one large call on the calling thread: ${report.kernelMicroseconds.toFixed(2)} µs; a searchSync of one query takes ${report.beyondKernelMicroseconds.toFixed(2)} µs more`,
+      `- of a searchSync of one query, ${report.kernelMicroseconds.toFixed(2)} µs are the kernel's own (by the engine's clock, around the search itself), ${report.beyondKernelMicroseconds.toFixed(2)} µs all the rest; medians`,
     );
   }
   if (report.eventLoop) {

@@ -44,6 +44,8 @@ export interface NativeStats {
   threads: number;
   searches: number;
   queries: number;
+  /** What the backend took for them: wall-clock seconds, summed over searches. */
+  searchSeconds: number;
   version: number;
 }
 

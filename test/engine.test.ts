@@ -194,6 +194,12 @@ describe('the event loop', () => {
     await Promise.all(work);
     expect(index.size).toBe(5000 + 25);
     expect(index.stats().queries).toBeGreaterThan(200); // searches that queue are merged
+    const { searchSeconds } = index.stats();
+    const start = performance.now();
+    index.searchSync(new Float32Array(4 * index.dimensions).fill(1), { k: 3 });
+    const took = (performance.now() - start) / 1000;
+    expect(index.stats().searchSeconds).toBeGreaterThan(searchSeconds);
+    expect(index.stats().searchSeconds - searchSeconds).toBeLessThan(took);
   });
 });
 

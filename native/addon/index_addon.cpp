@@ -376,6 +376,7 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
       set("nextHandle", stats.next_handle);
       set("searches", stats.searches);
       set("queries", stats.queries);
+      object.Set("searchSeconds", stats.search_seconds);
       set("version", stats.version);
       set("threads", stats.threads);
       object.Set("backend", stats.backend);

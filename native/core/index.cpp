@@ -216,8 +216,7 @@ SearchResult Index::search(std::span<const float> queries, uint32_t k, const Fil
   if (const int status = cpu_backend().search(&request, message, sizeof message)) {
     throw Error(static_cast<Code>(status - 1), message);
   }
-  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-  state_->tuning.report(choice, took.count() / request.query_count);
+  state_->tuning.report(choice, state_->spent(start) / request.query_count);
   return result;
 }
 
@@ -229,7 +228,9 @@ bool Index::answered_by_plugin(const pointsman_request& request) const {
   if (request.k > backend.table->max_k) {
     std::snprintf(message, sizeof message, "it gives at most %u results", backend.table->max_k);
   } else {
+    const auto start = std::chrono::steady_clock::now();
     status = backend.table->search(&request, message, sizeof message);
+    state_->spent(start);
   }
   const auto code = static_cast<Code>(status - 1);
   if (status == 0 || code == Code::ABORTED || backend.insist) {
@@ -268,6 +269,7 @@ IndexStats Index::stats() const {
   stats.next_handle = version->next_handle;
   stats.version = version->number;
   stats.searches = state_->searches.load(std::memory_order_relaxed);
+  stats.search_seconds = 1e-9 * static_cast<double>(state_->nanoseconds.load(std::memory_order_relaxed));
   stats.queries = state_->queries.load(std::memory_order_relaxed);
   stats.backend = state_->backend.name;
   stats.backend_reason = state_->backend.reason;

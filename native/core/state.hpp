@@ -20,6 +20,14 @@ struct Index::State {
   mutable Tuning tuning;
   mutable std::atomic<uint64_t> searches{0};
   mutable std::atomic<uint64_t> queries{0};
+  mutable std::atomic<uint64_t> nanoseconds{0};  // of searches, within the backend
+
+  // Counts what the backend took since `start`. Returns it, in seconds.
+  double spent(std::chrono::steady_clock::time_point start) const {
+    const std::chrono::nanoseconds took = std::chrono::steady_clock::now() - start;
+    nanoseconds.fetch_add(static_cast<uint64_t>(took.count()), std::memory_order_relaxed);
+    return std::chrono::duration<double>(took).count();
+  }
 
   // Why the CPU answered the last search in the backend's place; empty: it did not.
   mutable std::mutex fallback_mutex;

@@ -43,6 +43,7 @@ struct SearchResult {
 
 struct IndexStats {
   uint64_t size, dimensions, blocks, bytes, dead_rows, next_handle, searches, queries, version;
+  double search_seconds;  // within the backend, all searches summed
   std::string backend, backend_reason, isa, isa_reason;
   std::string pruning;  // by what rows are excluded before they are looked at whole
   std::string codings;  // what searches of each batch size begin with, as measured so far (core/tuning.hpp)
