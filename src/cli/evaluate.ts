@@ -103,7 +103,8 @@ export const evaluate: Command = {
     refuseUseless(values);
     const encoder = await encoderOf(values, context);
     try {
-      return await measure(values, encoder && remembering(encoder), context);
+      const outcome = await measure(values, encoder && remembering(encoder), context);
+      return { ...outcome, json: { ...(encoder && { encoder: encoder.id }), ...(outcome.json as object) } };
     } finally {
       await encoder?.close();
     }

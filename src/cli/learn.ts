@@ -84,6 +84,7 @@ function counts(model: LearnedModel, outcomes: OutcomeTable | undefined, scores:
     metrics: model.metrics,
     dimensions: model.dimensionNames.length,
     attributes: model.attributeNames,
+    remembered: model.parameters.neighbours?.conversations ?? 0,
     ...(scores && {
       scores: {
         dimensions: scores.dimensions,
@@ -95,7 +96,7 @@ function counts(model: LearnedModel, outcomes: OutcomeTable | undefined, scores:
   };
 }
 
-function describe({ records, conversations, experts, metrics, dimensions, scores }: ReturnType<typeof counts>): string {
+function describe({ records, conversations, experts, metrics, dimensions, scores, remembered }: ReturnType<typeof counts>): string {
   const observed = experts - (scores?.withoutOutcomes ?? 0);
   const of =
     records > 0 ? [`${plural(records, 'outcome')} of ${plural(observed, 'expert')} in ${plural(conversations, 'conversation')}`] : [];
@@ -103,5 +104,6 @@ function describe({ records, conversations, experts, metrics, dimensions, scores
     const lacking = records > 0 ? ` (${scores.withoutOutcomes} without outcomes; ${scores.withoutScores} others without scores)` : '';
     of.push(`scores of ${plural(scores.experts, 'expert')} in ${scores.dimensions.join(', ')}${lacking}`);
   }
-  return `learned ${metrics.join(', ')} in ${plural(dimensions, 'dimension')} from ${of.join(', and ')}`;
+  const neighbours = remembered > 0 ? `; predicts by neighbours among ${plural(remembered, 'conversation')}` : '';
+  return `learned ${metrics.join(', ')} in ${plural(dimensions, 'dimension')} from ${of.join(', and ')}${neighbours}`;
 }

@@ -6,6 +6,7 @@
  *                   numbers (uint32 each), their idf (float32 each), their rows of the projection (p × float32 each);
  *                   of a model on the user's encoder: its head (head.ts)
  *   beliefs-….bin   what is believed of the experts (beliefs-file.ts), where the model was learned with beliefs
+ *   neighbours-….index  the engine's snapshot of the remembered conversations' directions, where the model has such (neighbours.ts)
  *   experts-….index   the engine's snapshot of the experts' vectors (it carries its own checksums)
  *
  * Each file is written beside its place and renamed into it, model.json last: it names the version of the others, so a
@@ -16,12 +17,12 @@ import { join } from 'node:path';
 import { featureColumns } from '../encode/index.js';
 import { ExpertIndex } from '../engine/index.js';
 import { PointsmanError } from '../errors.js';
-import type { TaskOptions } from '../types.js';
+import type { Encoder, TaskOptions } from '../types.js';
 import { learnAddon } from './addon.js';
 import { openBeliefs, saveBeliefs } from './beliefs-file.js';
 import { replaceFiles, writeDurably } from './durable.js';
 import { checkPath, makeFolder } from './folder.js';
-import { type HeadArrays, packHead, unpackHead } from './head.js';
+import { checkFits, type HeadArrays, packHead, unpackHead } from './head.js';
 import { fileError } from './interactions.js';
 import type { ModelArrays, ModelParameters, TextArrays } from './model.js';
 import { readSealed, writeSealed } from './sealed.js';
@@ -36,6 +37,7 @@ interface ModelFile {
     parameters: { name: string; bytes: number; checksum: string };
     experts: { name: string; size: number };
     beliefs?: { name: string };
+    neighbours?: { name: string };
   };
 }
 
@@ -50,10 +52,12 @@ export async function saveFolder(
   checkPath(folder, 'folder');
   const bytes = parameters.encoder ? packHead(arrays as HeadArrays) : packArrays(arrays as TextArrays, parameters.dimensionNames.length);
   // Named after the version: the files of a model that is replaced stay whole until model.json points elsewhere.
+  const memory = 'memory' in arrays ? arrays.memory : undefined;
   const files = {
     parameters: { name: `parameters-${version}.bin`, bytes: bytes.byteLength, checksum: learnAddon().checksum(bytes) },
     experts: { name: `experts-${version}.index`, size: index.size },
     ...(arrays.beliefs && { beliefs: { name: `beliefs-${version}.bin` } }),
+    ...(memory && { neighbours: { name: `neighbours-${version}.index` } }),
   };
   try {
     await makeFolder(folder);
@@ -74,6 +78,7 @@ export async function saveFolder(
           past: [],
         });
       }
+      if (memory && files.neighbours) await memory.index.save(join(folder, files.neighbours.name), { signal });
       await index.save(join(folder, files.experts.name), { signal });
       const body: ModelFile = { format: FORMAT, version, parameters, files };
       await writeSealed(join(folder, 'model.json'), body);
@@ -84,9 +89,13 @@ export async function saveFolder(
   }
 }
 
-export async function openFolder(folder: string, { signal, threads }: TaskOptions & { threads?: number | undefined }) {
+export async function openFolder(
+  folder: string,
+  { signal, threads, encoder }: TaskOptions & { threads?: number | undefined; encoder?: Encoder | undefined },
+) {
   checkPath(folder, 'folder');
   const { version, parameters, files } = await readModelFile(folder);
+  checkFits(encoder, parameters.encoder);
   const path = join(folder, files.parameters.name);
   const bytes = await readFile(path).catch((error: unknown) => {
     throw fileError(error, path);
@@ -95,17 +104,46 @@ export async function openFolder(folder: string, { signal, threads }: TaskOption
     throw new PointsmanError('FILE_CORRUPT', `${path} is truncated or was altered`);
   }
   const p = parameters.dimensionNames.length;
-  const arrays: ModelArrays = parameters.encoder ? unpackHead(bytes, parameters.encoder.dimensions, p, path) : unpackArrays(bytes, p, path);
-  const expertsPath = join(folder, files.experts.name);
-  await access(expertsPath).catch((error: unknown) => {
-    throw fileError(error, expertsPath);
-  });
-  const index = await ExpertIndex.open(expertsPath, { threads, signal });
-  if (index.size !== files.experts.size) throw new PointsmanError('FILE_CORRUPT', `${folder} has the experts of another model`);
-  if (files.beliefs && parameters.beliefs) {
-    arrays.beliefs = (await openBeliefs(join(folder, files.beliefs.name), parameters.beliefs, version)).beliefs;
+  const opened: ExpertIndex[] = [];
+  const open = async (name: string) => {
+    const snapshot = join(folder, name);
+    await access(snapshot).catch((error: unknown) => {
+      throw fileError(error, snapshot);
+    });
+    const index = await ExpertIndex.open(snapshot, { threads, signal });
+    opened.push(index);
+    return index;
+  };
+  try {
+    const arrays: ModelArrays = parameters.encoder
+      ? openHead(bytes, path, parameters.encoder.dimensions, parameters, files.neighbours && (await open(files.neighbours.name)))
+      : unpackArrays(bytes, p, path);
+    const index = await open(files.experts.name);
+    if (index.size !== files.experts.size) throw new PointsmanError('FILE_CORRUPT', `${folder} has the experts of another model`);
+    if (files.beliefs && parameters.beliefs) {
+      arrays.beliefs = (await openBeliefs(join(folder, files.beliefs.name), parameters.beliefs, version)).beliefs;
+    }
+    return { parameters, arrays, index, version };
+  } catch (error) {
+    for (const index of opened) index.close();
+    throw error;
   }
-  return { parameters, arrays, index, version };
+}
+
+function openHead(
+  bytes: Uint8Array,
+  path: string,
+  wide: number,
+  { dimensionNames, neighbours }: ModelParameters,
+  index: ExpertIndex | undefined,
+): HeadArrays {
+  const { conversations = 0, outputs = 0 } = neighbours ?? {};
+  const { head, told } = unpackHead(bytes, wide, dimensionNames.length, conversations * outputs, path);
+  if (!neighbours) return head;
+  if (index?.size !== conversations || index.dimensions !== wide || outputs > dimensionNames.length)
+    throw new PointsmanError('FILE_CORRUPT', `${path} has the neighbours of another model`);
+  const { share, count, shrinkage } = neighbours;
+  return { ...head, memory: { settings: { count, shrinkage }, share, index, told, outputs } };
 }
 
 const readModelFile = (folder: string) => readSealed<ModelFile>(join(folder, 'model.json'), FORMAT);

@@ -3,10 +3,11 @@
  *
  *     ψ = (v − centre) · projection + offset
  *
- * with sums in float64 in rising order. A model names the encoder it needs, by its dimensions and where it has one its id.
+ * with sums in float64 in rising order, and what neighbours tell where the model remembers conversations (neighbours.ts). A model names the encoder it needs, by its dimensions and where it has one its id.
  */
 import { PointsmanError } from '../errors.js';
 import type { Conversation, Encoder, TaskOptions } from '../types.js';
+import { addNeighbours, directionsOf, type Memory } from './neighbours.js';
 
 /** What a model asks of the encoder that it is opened with: model.json. */
 export interface EncoderNeeded {
@@ -19,6 +20,8 @@ export interface HeadArrays {
   centre: Float32Array;
   /** Row-major, the encoder's dimensions × p. */
   projection: Float32Array;
+  /** Of training conversations, where the model has one. */
+  memory?: Memory | undefined;
 }
 
 export class HeadEncoder implements Encoder {
@@ -39,7 +42,7 @@ export class HeadEncoder implements Encoder {
 
   /** @throws PointsmanError what the encoder throws, and of its vectors WRONG_SHAPE, NOT_FINITE */
   async encode(conversations: readonly Conversation[], options: TaskOptions = {}): Promise<Float32Array> {
-    const { centre, projection } = this.#arrays;
+    const { centre, projection, memory } = this.#arrays;
     const [wide, p] = [centre.length, this.dimensions];
     const vectors = await encodeWith(this.#base, conversations, options);
     const psi = new Float32Array(conversations.length * p);
@@ -52,8 +55,15 @@ export class HeadEncoder implements Encoder {
       }
       psi.set(sums, i * p);
     }
+    if (memory) await addNeighbours(memory, directionsOf(vectors, centre), psi, p, { signal: options.signal });
     return psi;
   }
+}
+
+/** Whether a model that needs this encoder, or none, can be opened with the one that is given. @throws PointsmanError WRONG_ENCODER, BAD_ARGUMENT */
+export function checkFits(given: Encoder | undefined, needed: EncoderNeeded | undefined): void {
+  if (needed) fitting(given, needed);
+  else if (given) throw new PointsmanError('WRONG_ENCODER', 'the model was learned with the built-in encoder and takes no other');
 }
 
 function fitting(base: Encoder | undefined, { dimensions, id }: EncoderNeeded): Encoder {
@@ -117,17 +127,31 @@ export function rowsOf(vectors: Float32Array, dimensions: number, most: number) 
   return { rows, centre, scale };
 }
 
-/** Little-endian float32: centre, then projection. */
-export function packHead({ centre, projection }: HeadArrays): Uint8Array {
-  const out = new DataView(new ArrayBuffer(4 * (centre.length + projection.length)));
-  for (const [i, value] of [...centre, ...projection].entries()) out.setFloat32(4 * i, value, true);
+/** Little-endian float32: centre, projection, and what remembered conversations told. */
+export function packHead({ centre, projection, memory }: HeadArrays): Uint8Array {
+  const parts = [centre, projection, memory?.told ?? new Float32Array(0)];
+  const out = new DataView(new ArrayBuffer(parts.reduce((sum, { byteLength }) => sum + byteLength, 0)));
+  let at = 0;
+  for (const part of parts) {
+    for (const value of part) {
+      out.setFloat32(at, value, true);
+      at += 4;
+    }
+  }
   return new Uint8Array(out.buffer);
 }
 
-/** @throws PointsmanError FILE_CORRUPT */
-export function unpackHead(bytes: Uint8Array, wide: number, p: number, path: string): HeadArrays {
-  if (bytes.byteLength !== 4 * wide * (1 + p)) throw new PointsmanError('FILE_CORRUPT', `${path} does not fit its model.json`);
+/**
+ * What `packHead` wrote of a head from `wide` to `p` dimensions, with `told` numbers.
+ * @throws PointsmanError FILE_CORRUPT
+ */
+export function unpackHead(bytes: Uint8Array, wide: number, p: number, told: number, path: string) {
+  const size = wide * (1 + p) + told;
+  if (bytes.byteLength !== 4 * size) throw new PointsmanError('FILE_CORRUPT', `${path} does not fit its model.json`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const values = Float32Array.from({ length: wide * (1 + p) }, (_, i) => view.getFloat32(4 * i, true));
-  return { centre: values.slice(0, wide), projection: values.slice(wide) };
+  const values = Float32Array.from({ length: size }, (_, i) => view.getFloat32(4 * i, true));
+  return {
+    head: { centre: values.slice(0, wide), projection: values.slice(wide, wide * (1 + p)) },
+    told: values.slice(wide * (1 + p)),
+  };
 }

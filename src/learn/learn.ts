@@ -6,7 +6,8 @@
  *     setting chosen inside the data: in one regression where one expert answered each conversation and outputs are few
  *     (joint.ts), otherwise in stages (stages.ts).
  *  3. Read-outs on the held-out predictions (calibration.ts).
- *  4. All folded into one projection of the text features (model.ts).
+ *  4. All folded into one projection of the text features (model.ts), and with an encoder of the user's perhaps a memory of the
+ *     training conversations (neighbours.ts).
  */
 import { textAddon } from '../encode/addon.js';
 import { pack } from '../encode/pack.js';
@@ -22,6 +23,7 @@ import { checkEncoder, encodeWith, rowsOf } from './head.js';
 import { fitHybrid } from './hybrid.js';
 import { fitJointly } from './joint.js';
 import { assemble, type LearnedModel, normalised } from './model.js';
+import { type Memory, rememberedBy } from './neighbours.js';
 import { foldsOf, type MetricObservations, observationsOf } from './observations.js';
 import { checkScoreTable } from './score-table.js';
 import { answeredBySeveral } from './select.js';
@@ -53,7 +55,7 @@ const SPECTRAL_DIMENSIONS = 192;
 /** What the regressions see of an attribute: with a penalty l, a value's effect is held by (l / scale)² pseudo-outcomes. */
 export const ATTRIBUTE_SCALE = 8;
 /** Up to so many outputs each has a regression of its own. */
-const MOST_FULL_RANK = 128;
+export const MOST_FULL_RANK = 128;
 const LOW_RANKS = [4, 8];
 
 /** @throws PointsmanError NOT_ENOUGH_DATA, BAD_DATA, BAD_CONVERSATION, BAD_ARGUMENT, WRONG_SHAPE, ABORTED */
@@ -80,10 +82,11 @@ export async function learn(table: OutcomeTable, options: LearnOptions = {}): Pr
   const fitted = jointly
     ? await fitJointly(metrics, biasPriors, used.experts.length, corpus, fold, work)
     : await fitInStages(metrics, biasPriors, used.experts.length, ranks, corpus, fold, work);
-  const { factors, psi } = normalised(corpus, fitted.factors);
+  const { factors, psi, scale } = normalised(corpus, fitted.factors, 0, fitted.neighbours?.heldOut);
   const noise = noiseOf(metrics, fitted.predictions);
   const beliefs = options.beliefs === false ? undefined : await learnBeliefs(used.experts, metrics, fitted, factors, psi, noise, work);
-  return finish(fitted, used.experts, factors, beliefs, undefined);
+  const memory = fitted.neighbours && (await rememberedBy(fitted.neighbours, scale, work));
+  return finish(fitted, used.experts, factors, beliefs, undefined, memory);
 
   function finish(
     { expected, rank, penalty, predictions }: Fitted,
@@ -91,10 +94,11 @@ export async function learn(table: OutcomeTable, options: LearnOptions = {}): Pr
     factors: Factors,
     beliefs: Beliefs | undefined,
     named: { names: readonly string[]; offset: readonly number[] } | undefined,
+    memory?: Memory,
   ): Promise<LearnedModel> {
     const settings = { rank, penalty, outcomes: predictions.length };
     const readOuts = readOutsOf(metrics, predictions);
-    return assemble({ seed, named, experts, metrics, corpus, expected, factors, settings, beliefs, readOuts, work });
+    return assemble({ seed, named, experts, metrics, corpus, expected, factors, memory, settings, beliefs, readOuts, work });
   }
 }
 

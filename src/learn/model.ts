@@ -15,9 +15,10 @@ import { attributeCoordinates, attributeWidth, type KnownAttribute } from './att
 import type { BeliefParameters, Beliefs } from './beliefs.js';
 import { type ReadOut, readOut, readOutInterval } from './calibration.js';
 import { openFolder, saveFolder } from './files.js';
-import { type EncoderNeeded, type HeadArrays, HeadEncoder } from './head.js';
+import { checkFits, type EncoderNeeded, type HeadArrays, HeadEncoder } from './head.js';
 import { ATTRIBUTE_SCALE, type Corpus, type Work } from './learn.js';
 import { METRICS } from './metrics.js';
+import type { Memory, NeighbourSettings } from './neighbours.js';
 import type { MetricObservations } from './observations.js';
 
 /** What is frozen of a metric. */
@@ -39,6 +40,8 @@ export interface ModelParameters {
   metrics: MetricParameters[];
   /** Of a model that was learned with an encoder of the user's: what it must be opened with. */
   encoder?: EncoderNeeded;
+  /** Of a model that remembers training conversations (neighbours.ts). */
+  neighbours?: NeighbourSettings & { share: number; conversations: number; outputs: number };
   /** What every ψ begins with, where the dimensions have a constant part. */
   offset?: number[];
   /** What experts' beliefs are made of (beliefs.ts). */
@@ -247,6 +250,7 @@ export interface Learned {
   corpus: Corpus;
   expected: Factors;
   factors: Factors;
+  memory?: Memory | undefined;
   settings: { rank: number; penalty: number; outcomes: number };
   beliefs: Beliefs | undefined;
   readOuts: readonly ReadOut[];
@@ -262,6 +266,7 @@ export async function assemble({
   corpus,
   expected,
   factors,
+  memory,
   settings,
   beliefs,
   readOuts,
@@ -283,7 +288,7 @@ export async function assemble({
     work.tasks,
   );
   const projection = encoded ? folded.slice(0, encoded.centre.length * p).map((value) => value * encoded.scale) : folded;
-  const arrays = { ...(encoded ? { centre: encoded.centre, projection } : { idf, projection }), beliefs };
+  const arrays = { ...(encoded ? { centre: encoded.centre, projection, memory } : { idf, projection }), beliefs };
 
   const dimensions = metrics.length * (p + 1);
   const expertRows = new Float32Array(experts.length * dimensions);
@@ -309,14 +314,15 @@ export async function assemble({
       readOut: readOuts[r] as ReadOut,
     })),
     ...(encoded && { encoder: neededOf(encoded.encoder) }),
+    ...(memory && { neighbours: { ...memory.settings, share: memory.share, conversations: memory.index.size, outputs: memory.outputs } }),
     ...(named && { offset: Array.from({ length: p }, (_, j) => Math.fround(named.offset[j] ?? 0)) }),
     ...(corpus.attributes.length > 0 && { attributes: attributeVectors(corpus, readout.subarray(q * p), p) }),
     ...(beliefs && { beliefs: beliefs.parameters }),
     chosen: { ...settings, conversations: count, experts: experts.length },
   };
   const digest = [JSON.stringify(parameters), JSON.stringify(experts)].map((text) => learnAddon().checksum(Buffer.from(text)));
-  const bytes = [...(encoded ? [encoded.centre] : []), projection, expertRows].map(({ buffer, byteOffset, byteLength }) =>
-    learnAddon().checksum(new Uint8Array(buffer, byteOffset, byteLength)),
+  const bytes = [...(encoded ? [encoded.centre] : []), ...(memory ? [memory.told, corpus.rows.values] : []), projection, expertRows].map(
+    ({ buffer, byteOffset, byteLength }) => learnAddon().checksum(new Uint8Array(buffer, byteOffset, byteLength)),
   );
   const version = learnAddon().checksum(Buffer.from([...digest, ...bytes].join(' ')));
   const vectorsOfExperts = { ids: [...experts], vectors: expertRows, dimensions };
@@ -336,22 +342,22 @@ function encoderOf(
 ) {
   const dimensions = dimensionNames.length;
   if (needed) return new HeadEncoder(given, needed, arrays as HeadArrays, dimensions, offset);
-  if (given) throw new PointsmanError('WRONG_ENCODER', 'the model was learned with the built-in encoder and takes no other');
+  checkFits(given, needed);
   return new HashingEncoder({ dimensions, ...(arrays as TextArrays), offset, threads });
 }
 
 /**
  * The factors with ψ's dimensions from `kept` on brought to mean square 1 over the training conversations, what they were divided by,
- * and ψ of those conversations.
+ * and ψ of those conversations. @param added to the projection of each conversation: conversations × rank
  */
-export function normalised({ dimensions, coordinates }: Corpus, factors: Factors, kept = 0) {
+export function normalised({ dimensions, coordinates }: Corpus, factors: Factors, kept = 0, added?: Float32Array) {
   const { rank, projection, vectors } = factors;
   const count = coordinates.length / dimensions;
   const psi = new Float32Array(count * rank);
   const sums = new Float64Array(rank);
   const row = new Float64Array(rank);
   for (let i = 0; i < count; i++) {
-    row.fill(0);
+    for (let j = 0; j < rank; j++) row[j] = added?.[i * rank + j] ?? 0;
     for (let k = 0; k < dimensions; k++) {
       const z = coordinates[i * dimensions + k] as number;
       for (let j = 0; j < rank; j++) row[j] = (row[j] as number) + z * (projection[k * rank + j] as number);

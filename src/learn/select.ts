@@ -40,12 +40,15 @@ export function worth(metrics: readonly MetricObservations[], targets: Float32Ar
 /** The place of the setting to use among `worths`; the first is biases alone. */
 export function choose(worths: readonly Float64Array[]): number {
   const base = worths[0] as Float64Array;
-  let best = 0;
-  for (let s = 1; s < worths.length; s++) {
-    if (mean(worths[s] as Float64Array) > mean(worths[best] as Float64Array)) best = s;
-  }
-  const gain = (worths[best] as Float64Array).map((value, i) => value - (base[i] as number));
-  return mean(gain) > TWICE * standardError(gain) ? best : 0;
+  const first = best(worths);
+  const gain = (worths[first] as Float64Array).map((value, i) => value - (base[i] as number));
+  return mean(gain) > TWICE * standardError(gain) ? first : 0;
+}
+
+/** The place of the highest mean. */
+export function best(worths: readonly Float64Array[]): number {
+  const means = worths.map(mean);
+  return means.indexOf(Math.max(...means));
 }
 
 /** Do most conversations have several observed experts? */

@@ -5,14 +5,16 @@
  *     outcome (experts' biases taken off) on its coordinates, its penalty chosen by held-out error.
  *  2. Advantages: the outcome less the conversation's mean where at least two experts answered it (a hard conversation
  *     is no expert's fault), less a held-out c_r(C) otherwise.
- *  3. Biases and factors of the advantages, rank and penalty chosen on held-out folds (select.ts).
+ *  3. Biases and factors of the advantages, rank and penalty chosen on held-out folds (select.ts); with an encoder of the user's
+ *     also neighbours (neighbours.ts), beside the regression or in its place.
  */
 import { run } from '../native.js';
 import { type Factors, learnAddon, type Problem, type Settings } from './addon.js';
 import { ahead, headStarts, meanAdvantages } from './head-start.js';
-import type { Corpus, Work } from './learn.js';
+import { type Corpus, MOST_FULL_RANK, type Work } from './learn.js';
+import { type FittedNeighbours, type NeighbourSettings, neighbourLearner } from './neighbours.js';
 import { type MetricObservations, runs } from './observations.js';
-import { choose, worth } from './select.js';
+import { answeredBySeveral, best, choose, worth } from './select.js';
 
 /** What is learned on spectral coordinates. */
 export interface Fitted {
@@ -25,6 +27,8 @@ export interface Fitted {
   /** Held out, of every outcome, metric by metric: standard deviations above the metric's mean. */
   predictions: Float32Array;
   advantages: Advantages;
+  /** Added to ψ in the dimensions of the factors, which are then one an output. */
+  neighbours?: FittedNeighbours | undefined;
 }
 
 /** What outcomes say beyond the conversation's expected ones. */
@@ -41,6 +45,8 @@ const PENALTIES = [1.5, 2.5, 4, 6, 9, 13, 20, 40];
 const LOW_RANK_PENALTIES = [4, 13, 40];
 /** Pseudo-outcomes that hold an expert's factors at zero, per component. */
 const SHRINKAGE = 30;
+/** Of neighbours' estimates, beside the regression or in its place. */
+const SHARES = [0.5, 1];
 
 export async function fitInStages(
   metrics: readonly MetricObservations[],
@@ -64,13 +70,12 @@ export async function fitInStages(
     outputs,
   };
   const common = { shrinkage: SHRINKAGE, biasPrior: Math.max(...biasPriors) };
-  const candidates: Settings[] = [
+  const asked: Settings[] = [
     { rank: 0, penalties: [1], ...common },
     ...ranks.map((rank) => ({ rank, penalties: rank === outputs ? PENALTIES : LOW_RANK_PENALTIES, ...common })),
   ];
-  const judged: { settings: Settings; headStart: number; predictions: Float32Array }[] = [];
-  const bonus = ahead(metrics, experts, meanAdvantages(outputs, { output, target }));
-  for (const settings of candidates) {
+  const candidates: Candidate[] = [];
+  for (const settings of asked) {
     const predictions = await run(
       (listener) => learnAddon().heldOutPredictions(whole, fold, settings, work.threads, listener),
       `rank ${settings.rank}`,
@@ -78,31 +83,66 @@ export async function fitInStages(
     );
     for (const [n, penalty] of settings.penalties.entries()) {
       const own = predictions.subarray(n * row.length, (n + 1) * row.length);
-      // The best single expert is named by all outcomes, so biases alone are judged with its name known, too.
-      const starts = headStarts(metrics);
-      for (const headStart of settings.rank === 0 ? starts.slice(-1) : starts) {
-        judged.push({
-          settings: { ...settings, penalties: [penalty] },
-          headStart,
-          predictions: headStart === 0 ? own : own.map((value, e) => value + bonus(output[e] as number, headStart)),
+      candidates.push({ settings: { ...settings, penalties: [penalty] }, predictions: own });
+    }
+  }
+  const fitted = async (settings: Settings) => {
+    const [factors] = await run(() => learnAddon().fitOutcomes(whole, settings, work.threads), 'fit', work.tasks);
+    return factors as Factors;
+  };
+  const biases = candidates[0] as Candidate;
+  const full = candidates.filter(({ settings }) => settings.rank === outputs);
+  const mayRemember = corpus.encoded && full.length > 0 && outputs <= MOST_FULL_RANK && answeredBySeveral(metrics);
+  const ownBias = mayRemember ? (await fitted(biases.settings)).bias : undefined;
+  const learner = ownBias && neighbourLearner(corpus, { row, output, target }, ownBias, biases.predictions, fold, work);
+  if (learner) {
+    const regression = full[best(full.map(({ predictions }) => worth(metrics, target, predictions)))] as Candidate;
+    for (const [s, estimates] of (await learner.estimates()).entries()) {
+      const alone = estimates.map((value, e) => value + (biases.predictions[e] as number));
+      for (const share of SHARES) {
+        candidates.push({
+          settings: regression.settings,
+          neighbours: { settings: learner.settings[s] as NeighbourSettings, share },
+          predictions: alone.map((value, e) => share * value + (1 - share) * (regression.predictions[e] as number)),
         });
       }
     }
   }
-  const picked = judged[choose(judged.map((each) => worth(metrics, target, each.predictions)))] as (typeof judged)[number];
-  const { settings } = picked;
-  const headStart = settings.rank === 0 ? 0 : picked.headStart;
-  const predictions = picked.predictions.map((value, e) => value + bonus(output[e] as number, headStart - picked.headStart));
-  const [factors] = await run(() => learnAddon().fitOutcomes(whole, settings, work.threads), 'fit', work.tasks);
-  const { bias, ...rest } = factors as Factors;
+  const bonus = ahead(metrics, experts, meanAdvantages(outputs, { output, target }));
+  const withStart = ({ predictions }: Candidate, headStart: number) =>
+    headStart === 0 ? predictions : predictions.map((value, e) => value + bonus(output[e] as number, headStart));
+  // The best single expert is named by all outcomes, so biases alone are judged with its name known, too.
+  const starts = headStarts(metrics);
+  const judged = candidates.flatMap((candidate) =>
+    (candidate === biases ? starts.slice(-1) : starts).map((headStart) => ({ candidate, headStart })),
+  );
+  const picked = choose(judged.map(({ candidate, headStart }) => worth(metrics, target, withStart(candidate, headStart))));
+  const { candidate } = judged[picked] as (typeof judged)[number];
+  const headStart = candidate === biases ? 0 : (judged[picked]?.headStart as number);
+  const { settings, neighbours } = candidate;
+  const share = neighbours?.share ?? 0;
+  const { bias, projection, ...rest } = await fitted(settings);
   return {
     expected: expected.factors,
-    factors: { ...rest, bias: bias.map((value, o) => value + bonus(o, headStart)) },
+    factors: {
+      ...rest,
+      bias: bias.map((value, o) => (1 - share) * value + share * (ownBias?.[o] ?? 0) + bonus(o, headStart)),
+      projection: projection.map((value) => (1 - share) * value),
+    },
     rank: settings.rank,
     penalty: settings.penalties[0] as number,
     advantages: { row, output, target },
-    predictions: predictions.map((advantage, e) => advantage + (expected.heldOut[e] as number)),
+    predictions: withStart(candidate, headStart).map((advantage, e) => advantage + (expected.heldOut[e] as number)),
+    neighbours: neighbours && (await learner?.fit(neighbours.settings, share)),
   };
+}
+
+/** A setting with its held-out predictions of every advantage. */
+interface Candidate {
+  settings: Settings;
+  /** Neighbours' estimates count `share`, the regression of `settings` the rest. */
+  neighbours?: { settings: NeighbourSettings; share: number };
+  predictions: Float32Array;
 }
 
 export interface Expected {
