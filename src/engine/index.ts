@@ -1,4 +1,5 @@
 /** The engine: ExpertIndex over the native addon. */
+import { setImmediate } from 'node:timers/promises';
 import { PointsmanError } from '../errors.js';
 import {
   call,
@@ -70,7 +71,6 @@ export class SearchResult {
 
 /** Ids cross into the addon in portions, so that a million of them never hold the event loop. */
 const ID_PORTION = 16_384;
-const breathe = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 /**
  * Exact top-k inner product search over experts' vectors.
@@ -146,7 +146,7 @@ export class ExpertIndex {
     const batch = call(() => new (native().Batch)(this.dimensions, vectors, rows));
     const own = ids.length > ID_PORTION ? ids.slice() : ids;
     for (let start = 0; start < own.length; start += ID_PORTION) {
-      if (start > 0) await breathe();
+      if (start > 0) await setImmediate();
       if (signal?.aborted) throw new PointsmanError('ABORTED', 'upsert was aborted', { cause: signal.reason });
       const portion = checkIds(own.slice(start, start + ID_PORTION));
       call(() => batch.addIds(portion));

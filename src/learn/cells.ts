@@ -11,6 +11,7 @@
 import { Random } from '../random.js';
 import { fitReadOut, type ReadOut, readOut } from './calibration.js';
 import { METRICS } from './metrics.js';
+import { placesBy } from './observations.js';
 
 /** Known cells; outcomes from 0 to 1. */
 export interface Cells {
@@ -70,8 +71,8 @@ function fit(cells: Cells, { rank, ease, interaction }: Settings, seed: number):
   const random = new Random(seed + 1);
   const experts = Float64Array.from({ length: cells.columns * width }, (_, i) => (i % width < rank ? 0.3 * random.normal() : 0));
   const conversations = new Float64Array(cells.rows * width);
-  const byRow = sorted(cells.row, cells.rows);
-  const byColumn = sorted(cells.column, cells.columns);
+  const byRow = placesBy(cells.row, cells.rows);
+  const byColumn = placesBy(cells.column, cells.columns);
   for (let sweep = 0; sweep < SWEEPS; sweep++) {
     newton(cells, byRow, cells.column, conversations, experts, rank, interaction, ease);
     newton(cells, byColumn, cells.row, experts, conversations, rank, interaction, MERIT);
@@ -171,17 +172,4 @@ function logLoss(eta: Float32Array, value: Float32Array, calibration: ReadOut): 
 function part(cells: Cells, fold: Uint8Array, side: number): Cells {
   const keep = (_: number, e: number) => fold[e] === side;
   return { ...cells, row: cells.row.filter(keep), column: cells.column.filter(keep), value: cells.value.filter(keep) };
-}
-
-function sorted(key: Uint32Array, size: number): { starts: Uint32Array; order: Uint32Array } {
-  const starts = new Uint32Array(size + 1);
-  for (const k of key) starts[k + 1] = (starts[k + 1] as number) + 1;
-  for (let k = 0; k < size; k++) starts[k + 1] = (starts[k + 1] as number) + (starts[k] as number);
-  const next = starts.slice();
-  const order = new Uint32Array(key.length);
-  for (const [e, k] of key.entries()) {
-    order[next[k] as number] = e;
-    next[k] = (next[k] as number) + 1;
-  }
-  return { starts, order };
 }

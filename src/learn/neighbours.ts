@@ -11,10 +11,12 @@
  * Neighbours are found exactly, by the engine. The estimates are components of ψ beside those of the regression, in the same
  * dimensions: experts' vectors and the search for experts know nothing of them.
  */
+import { setImmediate } from 'node:timers/promises';
 import { ExpertIndex, MAX_DIMENSIONS } from '../engine/index.js';
 import { Random } from '../random.js';
 import type { TaskOptions } from '../types.js';
 import type { Corpus, Work } from './learn.js';
+import { placesBy } from './observations.js';
 import type { Advantages } from './stages.js';
 
 export interface NeighbourSettings {
@@ -46,7 +48,6 @@ const MOST_ASKED = 1024;
 /** Sums, and queries, between two turns of the event loop: requests go on meanwhile, and an abort is heard. */
 const PORTION = 2_000_000;
 const MOST_QUERIES = 1024;
-const breathe = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 /** Vectors less their centre, at length 1; one that is the centre stays 0. */
 export function directionsOf(vectors: Float32Array, centre: Float32Array): Float32Array {
@@ -116,7 +117,7 @@ async function visit(
       body(i, found.handles.subarray(from, to), found.scores.subarray(from, to));
     }
     onProgress?.({ stage: 'neighbours', done: end, total });
-    if (end < total) await breathe();
+    if (end < total) await setImmediate();
   }
 }
 
@@ -173,7 +174,7 @@ export function neighbourLearner(
     const count = Math.max(...asked.map((each) => each.count));
     const estimate = estimator(told, outputs);
     const all = Uint32Array.from({ length: rows }, (_, i) => i);
-    for (const f of new Set(fold)) {
+    for (const [f, own] of biasOfFold) {
       const places = Uint32Array.from(remembered.keys()).filter((n) => fold[remembered[n] as number] !== f);
       const asking = all.filter((i) => fold[i] === f);
       const index = await indexOf(gather(places.map((n) => remembered[n] as number)), wide as number, threads, tasks);
@@ -181,7 +182,7 @@ export function neighbourLearner(
         await visit(index, gather(asking), count, outputs, tasks, (n, handles, cosines) => {
           const near = handles.map((handle) => places[handle] as number);
           for (const [s, each] of asked.entries()) {
-            body(asking[n] as number, s, estimate(each, near, cosines, biasOfFold.get(f) as Float32Array));
+            body(asking[n] as number, s, estimate(each, near, cosines, own));
           }
         });
       } finally {
@@ -196,9 +197,9 @@ export function neighbourLearner(
     /** Of each setting, of every outcome in the order of `found`: the held-out estimate. */
     async estimates(): Promise<Float32Array[]> {
       const out = settings.map(() => new Float32Array(found.row.length));
-      const outcomesOf = byRow(found.row, rows);
+      const { starts, order } = placesBy(found.row, rows);
       await ask(settings, (i, s, values) => {
-        for (const e of outcomesOf(i)) (out[s] as Float32Array)[e] = values[found.output[e] as number] as number;
+        for (const e of order.subarray(starts[i], starts[i + 1])) (out[s] as Float32Array)[e] = values[found.output[e] as number] as number;
       });
       return out;
     },
@@ -250,18 +251,4 @@ function toldBy(remembered: Uint32Array, rows: number, { row, output, target }: 
     counts[at] = (counts[at] as number) + 1;
   }
   return Float32Array.from(sums, (sum, at) => sum / (counts[at] as number)); // 0 / 0 where nothing is known
-}
-
-/** The places of each row in `row`. */
-function byRow(row: Uint32Array, rows: number): (i: number) => Uint32Array {
-  const ends = new Uint32Array(rows + 1);
-  for (const i of row) ends[i + 1] = (ends[i + 1] as number) + 1;
-  for (let i = 0; i < rows; i++) ends[i + 1] = (ends[i + 1] as number) + (ends[i] as number);
-  const starts = ends.slice();
-  const order = new Uint32Array(row.length);
-  for (const [e, i] of row.entries()) {
-    order[ends[i] as number] = e;
-    ends[i] = (ends[i] as number) + 1;
-  }
-  return (i) => order.subarray(starts[i], starts[i + 1]);
 }

@@ -101,3 +101,17 @@ export function* runs(conversation: Uint32Array): Generator<[begin: number, end:
     begin = end;
   }
 }
+
+/** Where each key from 0 to size − 1 stands in `key`: places order[starts[k]] … order[starts[k + 1] − 1], rising. */
+export function placesBy(key: Uint32Array, size: number): { starts: Uint32Array; order: Uint32Array } {
+  const starts = new Uint32Array(size + 1);
+  for (const k of key) starts[k + 1] = (starts[k + 1] as number) + 1;
+  for (let k = 0; k < size; k++) starts[k + 1] = (starts[k + 1] as number) + (starts[k] as number);
+  const next = starts.slice();
+  const order = new Uint32Array(key.length);
+  for (const [e, k] of key.entries()) {
+    order[next[k] as number] = e;
+    next[k] = (next[k] as number) + 1;
+  }
+  return { starts, order };
+}
