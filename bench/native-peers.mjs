@@ -1,5 +1,5 @@
-// The peers that are C++ libraries: bench/peers/main.cpp, a child process for each, which answers commands over its standard
-// input and output.
+// The peers that are not npm packages, each a child process that answers commands over its standard input and output:
+// bench/peers/openblas_peer.cpp tells them, and bench/peers/faiss_peer.py answers the same.
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
@@ -7,29 +7,39 @@ import { endianness, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const TREE = 'build/peers';
-const INSTALL = 'apt-get install libfaiss-dev libopenblas-dev';
 export const RECALLS = [0.9, 0.95];
 
-// By the name that the user gives: the processes it stands for, with the environment of each.
-const PROCESSES = {
-  openblas: [['openblas', {}]],
-  // Both of its settings: by default small batches and large ones go different ways.
-  faiss: [
-    ['faiss', {}],
-    ['faiss-blas', { OMP_WAIT_POLICY: 'passive' }],
-  ],
-  'faiss-ivf': [['faiss-ivf', {}]],
+const PYTHONPATH = join(ROOT, 'bench/peers/python');
+const faiss = (peer, environment = {}) => ({
+  command: ['python3', 'bench/peers/faiss_peer.py', peer],
+  environment: { PYTHONPATH, ...environment },
+});
+const FAISS = {
+  install: 'python3 -m pip install --target bench/peers/python -r bench/peers/requirements.txt',
+  test: () => run('python3', ['-c', 'import faiss, threadpoolctl'], { PYTHONPATH }),
 };
-export const NATIVE_PEERS = Object.keys(PROCESSES);
+// By the name that the user gives: the processes it stands for, how to see that they can run, and how to install them.
+const PEERS = {
+  openblas: {
+    install: 'apt-get install libopenblas-dev',
+    test: () => run('cmake', ['-S', 'bench/peers', '-B', TREE]) && run('cmake', ['--build', TREE]),
+    processes: [{ command: [join(TREE, 'openblas_peer')], environment: {} }],
+  },
+  // Both of its settings: by default small batches and large ones go different ways.
+  faiss: { ...FAISS, processes: [faiss('faiss'), faiss('faiss-blas', { OMP_WAIT_POLICY: 'passive' })] },
+  'faiss-ivf': { ...FAISS, processes: [faiss('faiss-ivf')], approximate: true },
+};
+export const NATIVE_PEERS = Object.keys(PEERS);
 
 /** Contenders (see contenders.mjs), of those that are installed; of the others one line is told. */
 export async function startNativePeers(data, { threads, peers, say }) {
-  if (peers.length === 0) return [];
-  const program = buildPeers();
-  const there = peers.filter((peer) => program?.has.has(peer));
-  const absent = peers.filter((peer) => !there.includes(peer));
-  if (absent.length > 0) say(`SKIPPED ${absent.join(', ')}: ${program ? 'not installed' : 'CMake or the compiler failed'}. ${INSTALL}`);
+  const there = peers.filter((peer) => {
+    const runs = PEERS[peer].test();
+    if (!runs) say(`SKIPPED ${peer}: not installed. ${PEERS[peer].install}`);
+    return runs;
+  });
   if (there.length === 0) return [];
 
   const folder = mkdtempSync(join(tmpdir(), 'pointsman-bench-'));
@@ -37,9 +47,12 @@ export async function startNativePeers(data, { threads, peers, say }) {
   try {
     const files = { rows: join(folder, 'rows'), queries: join(folder, 'queries') };
     for (const [name, path] of Object.entries(files)) writeValues(path, data[name]);
-    for (const [name, environment] of there.flatMap((peer) => PROCESSES[peer])) {
+    for (const { name, command, environment, approximate = false } of there.flatMap((name) =>
+      PEERS[name].processes.map((process) => ({ name, ...PEERS[name], ...process })),
+    )) {
       say(`building ${name} …`);
-      const peer = new NativePeer(program.path, [name, files.rows, files.queries, String(data.dimensions), String(threads)], environment);
+      const words = [...command, files.rows, files.queries, String(data.dimensions), String(threads)];
+      const peer = new NativePeer(words, environment, approximate);
       running.push(peer);
       await peer.ready();
     }
@@ -48,23 +61,17 @@ export async function startNativePeers(data, { threads, peers, say }) {
     for (const peer of running) await peer.close();
     throw error;
   } finally {
-    rmSync(folder, { recursive: true }); // each has its own copy of the rows, and the queries mapped
+    rmSync(folder, { recursive: true }); // each has its own copy of the rows, and the queries in memory or mapped
   }
 }
 
-// Configures and builds; undefined where that fails.
-function buildPeers() {
-  const options = { cwd: fileURLToPath(new URL('..', import.meta.url)), stdio: ['ignore', 'pipe', 'pipe'] };
+/** Whether a command succeeds. */
+function run(program, args, environment = {}) {
   try {
-    execFileSync('cmake', ['-S', 'bench/peers', '-B', TREE], options);
-    execFileSync('cmake', ['--build', TREE], options);
-    const libraries = execFileSync(join(TREE, 'pointsman_peers'), ['--libraries'], { ...options, encoding: 'utf8' }).split(/\s+/);
-    const has = new Set();
-    if (libraries.includes('openblas')) has.add('openblas');
-    if (libraries.includes('faiss')) has.add('faiss').add('faiss-ivf');
-    return { path: join(options.cwd, TREE, 'pointsman_peers'), has };
+    execFileSync(program, args, { cwd: ROOT, env: { ...process.env, ...environment }, stdio: ['ignore', 'pipe', 'pipe'] });
+    return true;
   } catch {
-    return undefined;
+    return false;
   }
 }
 
@@ -84,10 +91,11 @@ class NativePeer {
   #wake;
   #ended = false;
 
-  constructor(path, args, environment) {
+  constructor([program, ...args], environment, approximate) {
     // What tunes these libraries from outside would compare something else.
-    const inherited = Object.entries(process.env).filter(([name]) => !/^(OPENBLAS|GOTO|OMP|GOMP|KMP|MKL)_/.test(name));
-    this.#process = spawn(path, args, { env: { ...Object.fromEntries(inherited), ...environment }, stdio: ['pipe', 'pipe', 'inherit'] });
+    const inherited = Object.entries(process.env).filter(([name]) => !/^(OPENBLAS|GOTO|OMP|GOMP|KMP|MKL|FAISS)_/.test(name));
+    const env = { ...Object.fromEntries(inherited), ...environment };
+    this.#process = spawn(program, args, { cwd: ROOT, env, stdio: ['pipe', 'pipe', 'inherit'] });
     this.#process.stdin.on('error', () => {}); // its end is seen on the other side
     this.#process.on('error', () => this.#end());
     this.#process.stdout.on('data', (chunk) => {
@@ -95,9 +103,9 @@ class NativePeer {
       this.#wake?.();
     });
     this.#process.stdout.on('end', () => this.#end());
-    this.approximate = args[0] === 'faiss-ivf';
-    this.exact = !this.approximate;
-    this.args = args;
+    this.program = [program, ...args].join(' ');
+    this.approximate = approximate;
+    this.exact = !approximate;
   }
 
   /** Waits until the index is built, and learns what runs. */
@@ -144,7 +152,7 @@ class NativePeer {
   }
 
   #more() {
-    if (this.#ended) throw new Error(`the peer ${this.args[0]} ended early`);
+    if (this.#ended) throw new Error(`${this.program} ended early`);
     return new Promise((resolve) => {
       this.#wake = resolve;
     });

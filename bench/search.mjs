@@ -25,7 +25,7 @@ const HELP = `npm run bench -- search [options]
 ${COMMON_HELP}
   --json FILE     where the report goes, with a plot (.svg) beside it (bench/results/local/search.json)
 
-Peers: npm ci --prefix bench/peers; apt-get install libfaiss-dev libopenblas-dev. Those that are absent are left out.
+Peers: docs/benchmarks.md tells how to install them. Those that are absent are left out, and said so.
 
 Example: npm run bench -- search --rows 100000 --batch 1,64 --k 10,100 --peers none`;
 

@@ -1,23 +1,49 @@
-// OpenBLAS and a good top-k: each thread takes tiles of rows in turn, multiplies a tile with all queries
-// (sgemm; sgemv for a few), and keeps, while the tile's scores are in its cache, those above the query's k-th
-// best so far. Thresholds are shared by the threads. The size of the tile is tuned for each batch, since it
-// decides between packing the queries too often and scores that leave the cache.
+// OpenBLAS and a good top-k as a peer of the search benchmark, in a process of its own, so that its threads and
+// environment are its own: the benchmark starts it, and its rounds alternate with those of the others.
+//
+//   openblas_peer ROWS QUERIES DIMENSIONS THREADS
+//
+// ROWS and QUERIES are files of float32 values, row-major. Every answer is a line of JSON; the first one,
+// after the index is built, says what runs. One command, a line each:
+//   search FIRST COUNT K ids|quiet   searches queries FIRST … FIRST + COUNT − 1. {"milliseconds":…}, measured
+//                                    inside; after it, if asked for, COUNT × K int32, row-major: row numbers,
+//                                    best first, −1 where fewer were found
+// The end of its input ends it.
+//
+// Each thread takes tiles of rows in turn, multiplies a tile with all queries (sgemm; sgemv for a few), and
+// keeps, while the tile's scores are in its cache, those above the query's k-th best so far. Thresholds are
+// shared by the threads. The size of the tile is tuned for each batch, since it decides between packing the
+// queries too often and scores that leave the cache.
 #include <cblas.h>
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <iostream>
 #include <limits>
 #include <map>
 #include <new>
+#include <sstream>
+#include <stdexcept>
+#include <string>
 #include <thread>
 #include <vector>
 
-#include "peer.hpp"
-
 namespace {
+
+// Row-major float32 values.
+struct Matrix {
+  const float* values;
+  size_t rows;
+  size_t dimensions;
+};
 
 constexpr size_t kTiles[] = {64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384};
 constexpr size_t kScoresAtMost = size_t{16} << 20;  // bytes of a tile's scores
@@ -36,7 +62,7 @@ struct Plan {
   bool gemv;
 };
 
-class OpenBlas final : public Peer {
+class OpenBlas {
  public:
   OpenBlas(const Matrix& rows, unsigned threads)
       : rows_(rows.rows), dimensions_(rows.dimensions), threads_(threads) {
@@ -49,19 +75,19 @@ class OpenBlas final : public Peer {
     values_ = static_cast<const float*>(memory);
   }
 
-  std::string name() const override { return "OpenBLAS sgemm + top-k"; }
-  std::string version() const override {
+  std::string name() const { return "OpenBLAS sgemm + top-k"; }
+  std::string version() const {
     const std::string config = openblas_get_config();  // "OpenBLAS 0.3.21 NO_LAPACKE …"
     const size_t start = config.find(' ') + 1;
     return config.substr(start, config.find(' ', start) - start);
   }
-  std::string setting() const override {
+  std::string setting() const {
     return "exact, " + std::to_string(threads_) + " threads, tiles tuned for each batch, kernel " +
            openblas_get_corename();
   }
-  double bytes_per_row() const override { return 4.0 * static_cast<double>(dimensions_); }
+  double bytes_per_row() const { return 4.0 * static_cast<double>(dimensions_); }
 
-  void search(const float* queries, size_t count, size_t k, int32_t* ids) override {
+  void search(const float* queries, size_t count, size_t k, int32_t* ids) {
     auto found = plans_.find(count);
     if (found == plans_.end()) found = plans_.emplace(count, tune(queries, count, k)).first;
     run(found->second, queries, count, k, rows_, ids);
@@ -174,8 +200,68 @@ class OpenBlas final : public Peer {
   std::map<size_t, Plan> plans_;
 };
 
+Matrix map_matrix(const char* path, size_t dimensions) {
+  const int file = open(path, O_RDONLY);
+  struct stat facts = {};
+  if (file < 0 || fstat(file, &facts) != 0) throw std::runtime_error(std::string("cannot read ") + path);
+  const size_t bytes = static_cast<size_t>(facts.st_size);
+  if (bytes == 0 || bytes % (dimensions * sizeof(float)) != 0)
+    throw std::runtime_error(std::string(path) + " does not hold whole rows");
+  void* values = mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, file, 0);
+  close(file);
+  if (values == MAP_FAILED) throw std::runtime_error(std::string("cannot map ") + path);
+  return {static_cast<const float*>(values), bytes / sizeof(float) / dimensions, dimensions};
+}
+
+double since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+}
+
+void say(const std::string& json) {
+  std::printf("%s\n", json.c_str());
+  std::fflush(stdout);
+}
+
+void answer(OpenBlas& peer, const Matrix& queries, const std::string& line) {
+  std::istringstream words(line);
+  std::string command, mode;
+  words >> command;
+  size_t first = 0, count = 0, k = 0;
+  if (command != "search" || !(words >> first >> count >> k >> mode) || count < 1 || k < 1 ||
+      first > queries.rows || count > queries.rows - first) {
+    throw std::runtime_error("bad command");
+  }
+  std::vector<int32_t> ids(count * k);
+  const auto start = std::chrono::steady_clock::now();
+  peer.search(queries.values + first * queries.dimensions, count, k, ids.data());
+  say("{\"milliseconds\":" + std::to_string(since(start)) + "}");
+  if (mode == "ids") {
+    std::fwrite(ids.data(), sizeof(int32_t), ids.size(), stdout);
+    std::fflush(stdout);
+  }
+}
+
 }  // namespace
 
-std::unique_ptr<Peer> make_openblas(const Matrix& rows, unsigned threads) {
-  return std::make_unique<OpenBlas>(rows, threads);
+int main(int count, char** arguments) {
+  try {
+    if (count != 5) throw std::runtime_error("ROWS QUERIES DIMENSIONS THREADS");
+    const size_t dimensions = std::strtoul(arguments[3], nullptr, 10);
+    const unsigned threads = static_cast<unsigned>(std::strtoul(arguments[4], nullptr, 10));
+    if (dimensions == 0 || threads == 0) throw std::runtime_error("dimensions and threads must be positive");
+    const Matrix rows = map_matrix(arguments[1], dimensions);
+    const Matrix queries = map_matrix(arguments[2], dimensions);
+    const auto start = std::chrono::steady_clock::now();
+    OpenBlas peer(rows, threads);
+    // It has its own copy by now.
+    munmap(const_cast<float*>(rows.values), rows.rows * rows.dimensions * sizeof(float));
+    say("{\"name\":\"" + peer.name() + "\",\"version\":\"" + peer.version() + "\",\"setting\":\"" +
+        peer.setting() + "\",\"buildSeconds\":" + std::to_string(since(start) / 1000) +
+        ",\"bytesPerRow\":" + std::to_string(peer.bytes_per_row()) + "}");
+    for (std::string line; std::getline(std::cin, line);) answer(peer, queries, line);
+    return 0;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+  }
 }
