@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <span>
 
 namespace pointsman {
 namespace {
@@ -14,39 +15,27 @@ constexpr double kUp = 1 + 0x1p-38;
 
 int nearest(double x) { return static_cast<int>(x + (x < 0 ? -0.5 : 0.5)); }
 
-// Codes of a query's components: the coarse ones, zero up to `bytes`, then the rest. With `last_up` the last
-// component, which is not negative, is rounded up in both: then it hides nothing.
-template <typename T>
-QueryCode encode_values(const T* values, uint32_t count, bool last_up, const CodeKernel& kernel, size_t bytes,
-                        int8_t* codes) {
+// The codes of a prefix of one length, whose last number, the rest, is not negative and is rounded up: then it
+// hides nothing.
+QueryStep encode_prefix(std::span<const double> prefix, int limit, int8_t* codes) {
   double largest = 0;
-  for (uint32_t i = 0; i < count; ++i) largest = std::max(largest, std::fabs(static_cast<double>(values[i])));
-  std::memset(codes, 0, 2 * bytes);
-  QueryCode result{};
+  for (const double value : prefix) largest = std::max(largest, std::fabs(value));
+  std::memset(codes, 0, prefix.size());
+  QueryStep result{};
   if (largest == 0) return result;
-  const int limit = kernel.limit * kernel.finer;
-  const double step = result.full.step = largest / limit;
-  const double coarse_step = result.coarse.step = step * kernel.finer;
-  const double inverse = 1 / step, inverse_finer = 1.0 / kernel.finer;
-  double error = 0, coarse_error = 0;
-  for (uint32_t i = 0; i < count; ++i) {
-    const bool up = last_up && i + 1 == count;
-    const auto round = [up](double x) { return up ? static_cast<int>(std::ceil(x)) : nearest(x); };
-    const auto add_missed = [&](double coded, double& sum) {
-      const double missed = values[i] - coded;
-      if (!up || missed > 0) sum += missed * missed;
-    };
-    const int code = std::clamp(round(values[i] * inverse), -limit, limit);
-    const int coarse = round(code * inverse_finer);
-    codes[i] = static_cast<int8_t>(coarse);
-    codes[bytes + i] = static_cast<int8_t>(code - coarse * kernel.finer);
-    result.full.sum += code;
-    result.coarse.sum += coarse;
-    add_missed(step * code, error);
-    add_missed(coarse_step * coarse, coarse_error);
+  result.step = largest / limit;
+  const double inverse = 1 / result.step;
+  double error = 0;
+  for (size_t i = 0; i < prefix.size(); ++i) {
+    const bool up = i + 1 == prefix.size();
+    const double x = prefix[i] * inverse;
+    const int code = std::clamp(up ? static_cast<int>(std::ceil(x)) : nearest(x), -limit, limit);
+    codes[i] = static_cast<int8_t>(code);
+    result.sum += code;
+    const double missed = prefix[i] - result.step * code;
+    if (!up || missed > 0) error += missed * missed;
   }
-  result.full.error = std::sqrt(error) * kUp;
-  result.coarse.error = std::sqrt(coarse_error) * kUp;
+  result.error = std::sqrt(error) * kUp;
   return result;
 }
 
@@ -72,10 +61,6 @@ uint32_t four_codes(const int8_t* codes) {
   return four;
 }
 
-uint8_t* place(uint8_t* codes, uint32_t coding, uint32_t dimensions, uint32_t row) {
-  return codes + tile_bytes(coding, dimensions) * (row / kTileRows) + size_t{row % kTileRows} * 4;
-}
-
 }  // namespace
 
 CodePage encode_bytes(const float* rows, uint32_t stride, uint32_t dimensions, const float* norms,
@@ -92,7 +77,7 @@ CodePage encode_bytes(const float* rows, uint32_t stride, uint32_t dimensions, c
   }
   if (largest > 0) page.scale = static_cast<double>(largest) / 127;
   code_rows(rows, stride, -127, 127, page, [&](uint32_t row, const int8_t* four) {
-    uint8_t* to = place(codes, POINTSMAN_BYTES, dimensions, row);
+    uint8_t* to = codes + place_of(row, 0, POINTSMAN_BYTES, dimensions);
     for (uint32_t step = 0; step < coding_steps(POINTSMAN_BYTES, dimensions);
          ++step, four += 4, to += kTileRows * 4) {
       const uint32_t u = four_codes(four) ^ 0x80808080;  // + 128
@@ -123,7 +108,7 @@ CodePage encode_nibbles(const float* rows, uint32_t stride, uint32_t dimensions,
     }
   }
   code_rows(rows, stride, -8, 7, page, [&](uint32_t row, const int8_t* eight) {
-    uint8_t* to = place(codes, POINTSMAN_NIBBLES, dimensions, row);
+    uint8_t* to = codes + place_of(row, 0, POINTSMAN_NIBBLES, dimensions);
     for (uint32_t step = 0; step < coding_steps(POINTSMAN_NIBBLES, dimensions);
          ++step, eight += 8, to += kTileRows * 4) {
       const auto nibbles = [](uint32_t four) { return (four ^ 0x08080808) & 0x0F0F0F0F; };  // + 8
@@ -136,16 +121,50 @@ CodePage encode_nibbles(const float* rows, uint32_t stride, uint32_t dimensions,
 
 QueryCode encode_query(const float* query, uint32_t dimensions, const CodeKernel& kernel, size_t bytes,
                        int8_t* codes) {
-  return encode_values(query, dimensions, false, kernel, bytes, codes);
+  double largest = 0;
+  for (uint32_t i = 0; i < dimensions; ++i) {
+    largest = std::max(largest, std::fabs(static_cast<double>(query[i])));
+  }
+  std::memset(codes, 0, 2 * bytes);
+  QueryCode result{};
+  if (largest == 0) return result;
+  const int limit = kernel.limit * kernel.finer;
+  const double step = result.full.step = largest / limit;
+  const double coarse_step = result.coarse.step = step * kernel.finer;
+  const double inverse = 1 / step, inverse_finer = 1.0 / kernel.finer;
+  double error = 0, coarse_error = 0;
+  for (uint32_t i = 0; i < dimensions; ++i) {
+    const int code = std::clamp(nearest(query[i] * inverse), -limit, limit);
+    const int coarse = nearest(code * inverse_finer);
+    codes[i] = static_cast<int8_t>(coarse);
+    codes[bytes + i] = static_cast<int8_t>(code - coarse * kernel.finer);
+    result.full.sum += code;
+    result.coarse.sum += coarse;
+    const double missed = query[i] - step * code, coarse_missed = query[i] - coarse_step * coarse;
+    error += missed * missed;
+    coarse_error += coarse_missed * coarse_missed;
+  }
+  result.full.error = std::sqrt(error) * kUp;
+  result.coarse.error = std::sqrt(coarse_error) * kUp;
+  return result;
 }
 
 QueryCode encode_query_prefix(const double* prefix, const CodeKernel& kernel, int8_t* codes, double& norm) {
-  double squares = 0;
-  for (uint32_t i = 0; i < kPrefixComponents; ++i) squares += prefix[i] * prefix[i];
-  norm = std::sqrt(squares) * kUp;
-  QueryCode result = encode_values(prefix, kPrefixComponents, true, kernel, kPrefixComponents, codes);
-  result.full.error += norm * 0x1p-36;  // of the prefix's own arithmetic; nothing for a zero query
-  result.coarse.error += norm * 0x1p-36;
+  // The second look is at all numbers but the short prefix's rest.
+  double all[kPrefixComponents];
+  std::copy_n(prefix, kPrefixComponents, all);
+  all[kShortPrefix - 1] = 0;
+  const auto squares = [](std::span<const double> values) {
+    double sum = 0;
+    for (const double value : values) sum += value * value;
+    return sum;
+  };
+  const std::span<const double> first(prefix, kShortPrefix), second(all, kPrefixComponents);
+  norm = std::sqrt(std::max(squares(first), squares(second))) * kUp;
+  QueryCode result{encode_prefix(first, kernel.limit, codes),
+                   encode_prefix(second, kernel.rest_limit, codes + kShortPrefix)};
+  result.coarse.error += norm * 0x1p-36;  // of the prefix's own arithmetic; nothing for a zero query
+  result.full.error += norm * 0x1p-36;
   return result;
 }
 

@@ -10,13 +10,16 @@
 namespace pointsman {
 namespace {
 
-constexpr uint32_t kComponents = kPrefixComponents;
-constexpr uint32_t kDirections = kComponents - 1;
+constexpr uint32_t kDirections = Rotation::kDirections;
 constexpr int kIterations = 8;
 // Of the rows' energy that the directions must carry; below, the rest excludes hardly any row.
 constexpr double kLeastEnergy = 0.5;
 // More than the rounding of any float64 sum here, relative to the squared norm of the vector it is about.
 constexpr double kSlack = 0x1p-36;
+
+constexpr bool is_rest(uint32_t component) {
+  return component + 1 == kShortPrefix || component + 1 == kPrefixComponents;
+}
 
 // In eight lanes, which the compiler may put into vectors: it must not reorder a plain sum.
 double dot(const double* a, const double* b, uint32_t n) {
@@ -52,7 +55,7 @@ void orthonormalise(std::vector<double>& directions, uint32_t dimensions) {
 
 std::shared_ptr<const Rotation> Rotation::learn(const std::vector<const float*>& rows, uint32_t dimensions,
                                                 unsigned threads, const Cancel& cancel) {
-  if (dimensions < 2 * kComponents || rows.empty()) return nullptr;
+  if (dimensions < 2 * kPrefixComponents || rows.empty()) return nullptr;
   std::shared_ptr<Rotation> rotation(new Rotation(dimensions));
   std::vector<double>& directions = rotation->directions_;
   directions.resize(values(dimensions));
@@ -124,41 +127,47 @@ void Rotation::apply(const float* vector, double* prefix) const {
   std::copy_n(vector, dimensions_, x);
   const double all = dot(x, x, dimensions_);
   double carried = 0;
-  for (uint32_t i = 0; i < kDirections; ++i) {
-    prefix[i] = dot(&directions_[size_t{i} * dimensions_], x, dimensions_);
-    carried += prefix[i] * prefix[i];
+  uint32_t direction = 0;
+  for (uint32_t i = 0; i < kPrefixComponents; ++i) {
+    if (is_rest(i)) {
+      prefix[i] = std::sqrt(std::max(0.0, all - carried) + all * kSlack);
+    } else {
+      prefix[i] = dot(&directions_[size_t{direction++} * dimensions_], x, dimensions_);
+      carried += prefix[i] * prefix[i];
+    }
   }
-  prefix[kDirections] = std::sqrt(std::max(0.0, all - carried) + all * kSlack);
 }
 
 CodePage Rotation::encode_prefixes(const float* rows, uint32_t stride, uint8_t* codes) const {
   CodePage page{1, 0, 0, 0, 0};
-  std::vector<double> prefixes(size_t{kCodePage} * kComponents);
+  std::vector<double> prefixes(size_t{kCodePage} * kPrefixComponents);
   double largest = 0;
   for (uint32_t r = 0; r < kCodePage; ++r) {
-    double* prefix = &prefixes[size_t{r} * kComponents];
+    double* prefix = &prefixes[size_t{r} * kPrefixComponents];
     apply(rows + size_t{r} * stride, prefix);
-    for (uint32_t i = 0; i < kComponents; ++i) largest = std::max(largest, std::fabs(prefix[i]));
+    for (uint32_t i = 0; i < kPrefixComponents; ++i) largest = std::max(largest, std::fabs(prefix[i]));
   }
   if (largest > 0) page.scale = largest / 127;
-  double worst = 0, hat = 0;
+  double worst = 0, hat = 0;  // of both lengths
   for (uint32_t r = 0; r < kCodePage; ++r) {
-    uint8_t* tile =
-        codes + tile_bytes(POINTSMAN_PREFIX, dimensions_) * (r / kTileRows) + size_t{r % kTileRows} * 4;
     double row_error = 0, row_hat = 0;
-    for (uint32_t i = 0; i < kComponents; ++i) {
-      const double value = prefixes[size_t{r} * kComponents + i];
-      // The rest is rounded up and hides nothing; so large a code as the ceiling may need is 127 at most.
+    for (uint32_t i = 0; i < kPrefixComponents; ++i) {
+      const double value = prefixes[size_t{r} * kPrefixComponents + i];
+      // A rest is rounded up and hides nothing; so large a code as the ceiling may need is 127 at most.
       const int code =
-          static_cast<int>(i < kDirections ? std::lrint(value / page.scale) : std::ceil(value / page.scale));
+          static_cast<int>(is_rest(i) ? std::ceil(value / page.scale) : std::lrint(value / page.scale));
       const int held = std::clamp(code, -127, 127);
       const double back = page.scale * held;
-      if (i < kDirections || back < value) row_error += (value - back) * (value - back);
-      row_hat += back * back;
-      tile[size_t{i / 4} * kTileRows * 4 + i % 4] = static_cast<uint8_t>(held + 128);
+      const double error = is_rest(i) && back >= value ? 0 : (value - back) * (value - back);
+      codes[place_of(r, i / 4, POINTSMAN_PREFIX, dimensions_) + i % 4] = static_cast<uint8_t>(held + 128);
+      if (is_rest(i)) {
+        worst = std::max(worst, row_error + error);
+        hat = std::max(hat, row_hat + back * back);
+      } else {
+        row_error += error;
+        row_hat += back * back;
+      }
     }
-    worst = std::max(worst, row_error);
-    hat = std::max(hat, row_hat);
   }
   // The components themselves are sums of `dimensions` products: their rounding, relative to the row, is far
   // below kSlack.

@@ -5,7 +5,8 @@
 // Cauchy–Schwarz in that form
 //   ⟨q,x⟩ = ⟨Rq, Rx⟩ + ⟨q, (I − RᵀR) x⟩ ≤ ⟨Rq, Rx⟩ + √(‖q‖² − ‖Rq‖²) · √(‖x‖² − ‖Rx‖²).
 // So the upper bound is itself an inner product, of the vectors (Rx, rest of x) and (Rq, rest of q) in p + 1
-// dimensions: it is scanned by the same kernels, over codes of its own in which the rest is rounded up.
+// dimensions: it is scanned by the same kernels, over codes of its own in which the rest is rounded up. There
+// are two such bounds: one of the first directions, for all rows, and a closer one of all, for what that leaves.
 #pragma once
 
 #include <cstdint>
@@ -25,13 +26,15 @@ class Rotation {
   static std::shared_ptr<const Rotation> learn(const std::vector<const float*>& rows, uint32_t dimensions,
                                                unsigned threads, const Cancel& cancel);
 
-  // Numbers of one: (kPrefixComponents − 1) × dimensions, row-major.
-  static size_t values(uint32_t dimensions) { return size_t{kPrefixComponents - 1} * dimensions; }
+  // Numbers of one: kDirections × dimensions, row-major.
+  static constexpr uint32_t kDirections = kPrefixComponents - 2;
+  static size_t values(uint32_t dimensions) { return size_t{kDirections} * dimensions; }
   const std::vector<double>& directions() const { return directions_; }
   // One that was saved; null where a singular value could exceed 1, which the bound rests on.
   static std::shared_ptr<const Rotation> restore(uint32_t dimensions, const double* directions);
 
-  // The prefix of a vector: kPrefixComponents numbers, the last one the norm of the rest, rounded up.
+  // The prefix of a vector: along the first kShortPrefix − 1 directions, the norm of what these leave, along the
+  // other directions, the norm of what all leave. Norms are rounded up.
   void apply(const float* vector, double* prefix) const;
 
   // Codes of 1024 rows' prefixes; `codes` gets page_bytes(POINTSMAN_PREFIX, …).

@@ -36,7 +36,7 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "snapshots are little-endian");
 
 constexpr char kMagic[8] = {'P', 'O', 'I', 'N', 'T', 'S', 'M', 'N'};
-constexpr uint32_t kFormat = 2;
+constexpr uint32_t kFormat = 3;
 constexpr size_t kHeaderBytes = 4096;
 constexpr size_t kSumBytes = size_t{4} << 20;
 

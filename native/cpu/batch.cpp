@@ -63,8 +63,8 @@ void Batch::pack(const Kernels& kernels) {
 
 void Batch::encode(uint32_t coding, const CodeKernel& kernel) {
   CodedQueries& coded = coded_[coding];
-  const size_t bytes = query_bytes(coding, request_.dimensions);
-  coded.bytes = 2 * bytes;
+  const size_t bytes = query_bytes(coding, coding_steps(coding, request_.dimensions));
+  coded.bytes = query_bytes(coding, first_steps(coding, request_.dimensions)) + bytes;
   coded.codes = Buffer(coded.bytes * request_.query_count);
   coded.queries.reserve(request_.query_count);
   const auto with_offset = [&](const QueryStep& of) -> CodedStep {

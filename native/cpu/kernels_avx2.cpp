@@ -46,6 +46,12 @@ inline IVec ibroadcast(int32_t x) { return _mm256_set1_epi32(x); }
 inline uint32_t at_least_int(IVec a, IVec b) {
   return ~static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(b, a)))) & 0xFF;
 }
+template <int R>
+inline bool any_at_least(const IVec* a, IVec b) {
+  IVec largest = a[0];
+  repeat<R - 1>(POINTSMAN_UNROLLED(r) { largest = _mm256_max_epi32(largest, a[r + 1]); });
+  return _mm256_movemask_epi8(_mm256_cmpgt_epi32(b, largest)) != -1;
+}
 inline IVec iadd(IVec a, IVec b) { return _mm256_add_epi32(a, b); }
 inline IVec pairs(IVec u, IVec s) { return _mm256_maddubs_epi16(u, s); }
 // As an instruction of its own: GCC 12 turns a chain of these additions into a tree, and spills what that
@@ -87,7 +93,7 @@ const Kernels kAvx2Kernels = {"avx2",
                               exact,
                               code_row,
                               {code_kernel<Pairs<ByteRows, 16>>(), code_kernel<Pairs<NibbleRows, 127>>(),
-                               code_kernel<Pairs<ByteRows, 64>>()}};
+                               code_kernel<PairsPrefix>()}};
 
 }  // namespace pointsman
 #endif

@@ -31,7 +31,7 @@ const Kernels kAvx512Kernels = {"avx512",
                                 exact,
                                 code_row,
                                 {code_kernel<Pairs<ByteRows, 16>>(), code_kernel<Pairs<NibbleRows, 127>>(),
-                                 code_kernel<Pairs<ByteRows, 64>>()}};
+                                 code_kernel<PairsPrefix>()}};
 
 }  // namespace pointsman
 #endif

@@ -33,7 +33,7 @@ const Kernels kAvx512VnniKernels = {
     dots,
     exact,
     code_row,
-    {code_kernel<Dots<ByteRows>>(), code_kernel<Dots<NibbleRows>>(), code_kernel<Dots<ByteRows>>()}};
+    {code_kernel<Dots<ByteRows>>(), code_kernel<Dots<NibbleRows>>(), code_kernel<DotsPrefix>()}};
 
 }  // namespace pointsman
 #endif

@@ -25,6 +25,12 @@ inline uint32_t at_least_int(IVec a, IVec b) {
   const uint32x4_t bit = {1, 2, 4, 8};
   return vaddvq_u32(vandq_u32(vcgeq_s32(a, b), bit));
 }
+template <int R>
+inline bool any_at_least(const IVec* a, IVec b) {
+  IVec largest = a[0];
+  repeat<R - 1>(POINTSMAN_UNROLLED(r) { largest = vmaxq_s32(largest, a[r + 1]); });
+  return vmaxvq_u32(vcgeq_s32(largest, b)) != 0;
+}
 inline IVec dot4(IVec acc, IVec u, IVec s) {
   return vdotq_s32(acc, vreinterpretq_s8_s32(u), vreinterpretq_s8_s32(s));
 }
@@ -52,7 +58,7 @@ const Kernels kNeonDotKernels = {
     dots,
     exact,
     code_row,
-    {code_kernel<Dots<ByteRows>>(), code_kernel<Dots<NibbleRows>>(), code_kernel<Dots<ByteRows>>()}};
+    {code_kernel<Dots<ByteRows>>(), code_kernel<Dots<NibbleRows>>(), code_kernel<DotsPrefix>()}};
 
 }  // namespace pointsman
 #endif

@@ -11,11 +11,11 @@ namespace {
 // What it costs to keep a row that a finer coding would have excluded, in steps of one tile (64 rows × 4
 // bytes of one query): for a prefix the row is scored at once, mostly waiting for it from memory; for nibbles
 // it is collected.
-constexpr uint32_t kPrefixHitSteps = 64;
+constexpr uint32_t kPrefixHitSteps = 32;
 constexpr uint32_t kNibbleHitSteps = 2;
 // Rows that matter lie together: a coding may spend what so many tiles save before it has saved it.
 constexpr int64_t kCreditTiles = 4;
-constexpr uint32_t kPause = 8;
+constexpr uint32_t kPause = 2;
 
 }  // namespace
 
@@ -58,7 +58,7 @@ void CodeScan::open(uint32_t coding, const QueryGroup& group, const Page& page, 
   const CodedQueries& queries = context_.batch.coded(coding);
   coding_ = coding;
   coded_ = &codes.pages[page.first / kCodePage];
-  codes_ = codes.codes + page.first / kTileRows * tile_bytes(coding, context_.request.dimensions);
+  codes_ = codes.codes + page.first / kCodePage * page_bytes(coding, context_.request.dimensions);
   active_count_ = 0;
   for (uint32_t i = 0; i < group.count; ++i) {
     const uint32_t q = group.first + i;
@@ -74,10 +74,9 @@ void CodeScan::open(uint32_t coding, const QueryGroup& group, const Page& page, 
 }
 
 uint32_t CodeScan::look(uint32_t tile) {
-  const uint32_t dimensions = context_.request.dimensions;
-  return context_.kernels.codings[coding_].scan(codes_ + tile * tile_bytes(coding_, dimensions),
-                                                coding_steps(coding_, dimensions), eligible_[tile],
-                                                query_codes_, active_count_, thresholds_, hits_.data());
+  return context_.kernels.codings[coding_].scan(tile_of(codes_, tile, coding_, context_.request.dimensions),
+                                                eligible_[tile], query_codes_, active_count_, thresholds_,
+                                                hits_.data());
 }
 
 void CodeScan::collect(uint32_t found, uint32_t tile, const QueryGroup& group, const Page& page,
@@ -132,7 +131,7 @@ void CodeScan::scan(const QueryGroup& group, const Page& page, Selection* select
   mask_rows(page);
 
   const uint32_t dimensions = context_.request.dimensions;
-  const int64_t saved = coding_steps(POINTSMAN_BYTES, dimensions) - coding_steps(coding_, dimensions);
+  const int64_t saved = first_steps(POINTSMAN_BYTES, dimensions) - first_steps(coding_, dimensions);
   const int64_t hit_steps = coding_ == POINTSMAN_PREFIX ? kPrefixHitSteps : kNibbleHitSteps;
   int64_t credit = kCreditTiles * active_count_ * saved;
   for (uint32_t tile = 0; tile < kCodePage / kTileRows; ++tile) {

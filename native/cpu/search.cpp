@@ -128,7 +128,7 @@ class Search {
       }
       for (uint32_t i = 0; i < groups[g].count; ++i) {
         const uint32_t q = groups[g].first + i;
-        guesses_[q] = sample[i].reached();
+        guesses_[q] = sample[i].threshold();
         context_.share(q, guesses_[q]);
       }
     });

@@ -1,7 +1,7 @@
 #include "cpu/selection.hpp"
 
 #include <algorithm>
-#include <bit>
+#include <functional>
 
 namespace pointsman {
 namespace {
@@ -42,33 +42,24 @@ void Selection::reset(uint32_t k) {
   threshold_ = -INFINITY;
   worst_handle_ = UINT32_MAX;
   candidates_.clear();
+  best_.clear();
 }
 
-// By bisection, without a branch that depends on the data: counting vectorises, partitioning does not.
-float Selection::kth_lower() {
-  const auto ordered = [](int32_t bits) {
-    return bits ^ ((bits >> 31) & INT32_MAX);
-  };  // as the floats are; its own inverse
-  keys_.resize(candidates_.size());
-  int32_t least = INT32_MAX, most = INT32_MIN;
-  for (size_t i = 0; i < keys_.size(); ++i) {
-    const int32_t key = keys_[i] = ordered(std::bit_cast<int32_t>(candidates_[i].lower));
-    least = std::min(least, key);
-    most = std::max(most, key);
+bool Selection::raise(float lower) {
+  if (best_.size() < k_) {
+    best_.push_back(lower);
+    if (best_.size() < k_) return false;
+    std::make_heap(best_.begin(), best_.end(), std::greater<>());
+  } else {
+    if (lower <= best_.front()) return false;
+    std::pop_heap(best_.begin(), best_.end(), std::greater<>());
+    best_.back() = lower;
+    std::push_heap(best_.begin(), best_.end(), std::greater<>());
   }
-  // At least k keys reach `least`, fewer reach `most` + 1.
-  for (size_t reach = keys_.size(); least < most && reach != k_;) {
-    const auto middle = static_cast<int32_t>((int64_t{least} + most + 1) >> 1);
-    uint32_t count = 0;
-    for (const int32_t key : keys_) count += key >= middle;
-    if (count >= k_) {
-      least = middle;
-      reach = count;
-    } else {
-      most = middle - 1;
-    }
-  }
-  return std::bit_cast<float>(ordered(least));
+  if (best_.front() <= threshold_) return false;
+  threshold_ = best_.front();
+  worst_handle_ = UINT32_MAX;
+  return true;
 }
 
 void Selection::drop_below(float threshold) {
@@ -77,11 +68,6 @@ void Selection::drop_below(float threshold) {
 
 bool Selection::shrink(const Scorer& scorer) {
   const float before = threshold_;
-  const float reached = kth_lower();
-  if (reached > threshold_) {
-    threshold_ = reached;
-    worst_handle_ = UINT32_MAX;
-  }
   drop_below(threshold_);
   if (candidates_.size() > k_ + kMostRooms * room()) settle(scorer);
   capacity_ = candidates_.size() + room();
@@ -92,14 +78,14 @@ bool Selection::shrink(const Scorer& scorer) {
 void Selection::settle(const Scorer& scorer) {
   if (candidates_.size() > k_) {
     // Those that are best as far as bounds can tell: what the worst of them scores spares others.
-    const float least = kth_lower();
+    const float least = best_.front();
     const auto rest = std::partition(candidates_.begin(), candidates_.end(),
                                      [least](const Candidate& c) { return c.lower >= least; });
     const auto first = static_cast<size_t>(rest - candidates_.begin());
     scorer.score_all({candidates_.data(), first});
     float reached = INFINITY;
     for (size_t i = 0; i < first; ++i) reached = std::min(reached, candidates_[i].lower);
-    drop_below(reached);
+    if (first >= k_) drop_below(reached);  // fewer where finish() has dropped some of the best bounds
   }
   scorer.score_all(candidates_);
   if (candidates_.size() < k_) return;
@@ -108,6 +94,9 @@ void Selection::settle(const Scorer& scorer) {
   threshold_ = last->lower;
   worst_handle_ = last->handle;
   candidates_.resize(k_);
+  best_.clear();
+  for (const Candidate& candidate : candidates_) best_.push_back(candidate.lower);
+  std::make_heap(best_.begin(), best_.end(), std::greater<>());
 }
 
 const std::vector<Candidate>& Selection::finish(float reached, const Scorer& scorer) {

@@ -2,8 +2,8 @@
 //
 // A scan of codes tells of a row between what and what its score lies. The k-th largest lower bound is a
 // valid threshold (k rows reach it), so rows need no exact score to raise it: candidates are collected, cut
-// down by selection whenever there are k more than the last time, and scored only at the end, when few more
-// than k are left. Where the bounds can't tell rows apart (copies of one vector) a selection would grow
+// down whenever there are k more than the last time, and scored only at the end, when few more than k are
+// left. Where the bounds can't tell rows apart (copies of one vector) a selection would grow
 // without end: then they are scored at once.
 #pragma once
 
@@ -61,10 +61,9 @@ class Selection {
   bool add(const Candidate& candidate, const Scorer& scorer) {
     if (candidate.upper < threshold_) return false;
     candidates_.push_back(candidate);
-    return candidates_.size() >= capacity_ && shrink(scorer);
+    const bool risen = raise(candidate.lower);
+    return (candidates_.size() >= capacity_ && shrink(scorer)) || risen;
   }
-  // The best threshold that the rows seen give.
-  float reached() { return candidates_.size() < k_ ? threshold_ : std::max(threshold_, kth_lower()); }
   void merge(const Selection& other, const Scorer& scorer) {
     for (const Candidate& candidate : other.candidates_) add(candidate, scorer);
   }
@@ -73,10 +72,10 @@ class Selection {
   const std::vector<Candidate>& finish(float reached, const Scorer& scorer);
 
  private:
-  // For candidates beyond the k best, between two selections.
+  bool raise(float lower);
+  // For candidates beyond the k best, until those that can't be are dropped.
   size_t room() const { return k_ < 64 ? 64 : k_; }
   bool shrink(const Scorer& scorer);
-  float kth_lower();  // at least k candidates have this lower bound, and hardly more; there are k
   void drop_below(float threshold);
   void settle(const Scorer& scorer);
 
@@ -85,7 +84,7 @@ class Selection {
   float threshold_ = -INFINITY;
   uint32_t worst_handle_ = UINT32_MAX;
   std::vector<Candidate> candidates_;
-  std::vector<int32_t> keys_;  // of kth_lower()
+  std::vector<float> best_;  // a heap of the k best lower bounds, the least in front
 };
 
 }  // namespace pointsman

@@ -4,6 +4,7 @@
 
 #include <numeric>
 
+#include "core/rotation.hpp"
 #include "pointsman/codes.hpp"
 #include "pointsman/isa.hpp"
 #include "support.hpp"
@@ -48,8 +49,7 @@ std::vector<float> adversarial(const std::string& kind, uint32_t count) {
 int row_code(const uint8_t* codes, uint32_t coding, uint32_t row, uint32_t j) {
   const bool nibbles = coding == POINTSMAN_NIBBLES;
   const uint32_t step = nibbles ? j / 8 : j / 4;
-  const uint8_t byte = codes[tile_bytes(coding, kDimensions) * (row / kTileRows) +
-                             (size_t{step} * kTileRows + row % kTileRows) * 4 + j % 4];
+  const uint8_t byte = codes[place_of(row, step, coding, kDimensions) + j % 4];
   return nibbles ? (j % 8 < 4 ? byte & 15 : byte >> 4) - 8 : byte - 128;
 }
 
@@ -84,11 +84,11 @@ TEST_CASE("the codes never hide more than the page says") {
       CHECK(page.min_handle == 5);
       for (const auto& [limit, finer] : {std::pair{16, 32}, {63, 1}, {127, 8}}) {
         for (uint32_t q = 0; q < 3; ++q) {
-          const size_t bytes = query_bytes(coding, kDimensions);
+          const size_t bytes = query_bytes(coding, coding_steps(coding, kDimensions));
           std::vector<int8_t> query_codes(2 * bytes);
           const float* query = queries.data() + q * kDimensions;
           const QueryCode code =
-              encode_query(query, kDimensions, {limit, 0, finer, nullptr}, bytes, query_codes.data());
+              encode_query(query, kDimensions, {limit, limit, 0, finer, nullptr}, bytes, query_codes.data());
           double query_norm = 0;
           for (uint32_t j = 0; j < kDimensions; ++j) query_norm += static_cast<double>(query[j]) * query[j];
           query_norm = std::sqrt(query_norm);
@@ -116,6 +116,56 @@ TEST_CASE("the codes never hide more than the page says") {
           CHECK(wrong == 0);
         }
       }
+    }
+  }
+}
+
+TEST_CASE("both looks at a prefix bound the scores from above") {
+  constexpr uint32_t kWide = 64;
+  const uint32_t stride = stride_of(kWide);
+  Random random(3);
+  std::vector<float> rows(size_t{kCodePage} * stride);
+  std::vector<const float*> sample;
+  for (uint32_t i = 0; i < kCodePage; ++i) {
+    float* row = rows.data() + i * stride;
+    const float norm = i % 7 == 0 ? 0 : i % 5 == 0 ? 1e-20f : 1;
+    for (uint32_t j = 0; j < kWide; ++j) {
+      row[j] = norm * static_cast<float>((random.uniform() - 0.5) / (1 + j));
+      if (i % 11 == 0 && j == i / 11 % kWide) row[j] = 3;
+    }
+    sample.push_back(row);
+  }
+  const auto rotation = Rotation::learn(sample, kWide, 1, Cancel());
+  REQUIRE(rotation);
+  std::vector<uint8_t> codes(page_bytes(POINTSMAN_PREFIX, kWide));
+  const CodePage page = rotation->encode_prefixes(rows.data(), stride, codes.data());
+  for (const auto& [limit, rest_limit] : {std::pair{16, 64}, {127, 127}}) {
+    for (uint32_t q = 0; q < 24; ++q) {
+      float query[kWide];  // rows themselves, and others
+      for (uint32_t j = 0; j < kWide; ++j) {
+        query[j] = q % 2 ? rows[q * stride + j] : static_cast<float>(random.uniform() - 0.5);
+      }
+      double prefix[kPrefixComponents], norm;
+      int8_t query_codes[kShortPrefix + kPrefixComponents];
+      rotation->apply(query, prefix);
+      const QueryCode code = encode_query_prefix(prefix, {limit, rest_limit, 0, 0, nullptr}, query_codes, norm);
+      int below = 0;
+      for (uint32_t r = 0; r < kCodePage; ++r) {
+        double real = 0;
+        int coarse = 0, full = 0;
+        for (uint32_t j = 0; j < kWide; ++j) real += static_cast<double>(query[j]) * rows[r * stride + j];
+        for (uint32_t j = 0; j < kPrefixComponents; ++j) {
+          const int row = codes[place_of(r, j / 4, POINTSMAN_PREFIX, kWide) + j % 4] - 128;
+          if (j < kShortPrefix) coarse += row * query_codes[j];
+          full += row * query_codes[kShortPrefix + j];
+        }
+        const auto bound = [&](const QueryStep& set, int sum) {
+          return set.step * page.scale * sum + norm * page.error + set.error * page.hat;
+        };
+        below += (bound(code.coarse, coarse) < real) + (bound(code.full, full) < real);
+      }
+      CHECK(below == 0);
+      CHECK(query_codes[2 * kShortPrefix - 1] == 0);  // the second look leaves out the first one's rest
     }
   }
 }
@@ -208,59 +258,63 @@ TEST_CASE("the code kernels sum exactly, whatever the codes") {
       const CodeKernel& kernel = kernels.codings[coding];
       const uint32_t per_step = coding == POINTSMAN_NIBBLES ? 8 : 4;
       Random random(7);
-      for (const uint32_t steps : {1u, 2u, 6u, 7u, 32u, at_most_rows(1024)}) {
+      const bool prefix = coding == POINTSMAN_PREFIX;
+      for (const uint32_t dimensions : {4u, 8u, 24u, 28u, 128u, at_most_rows(4096)}) {
         for (const uint32_t count : {1u, 2u, 3u, 4u, 5u, 6u, 7u, 11u, 13u}) {
-          std::vector<uint8_t> tile(size_t{steps} * kTileRows * 4);
-          const size_t set = size_t{steps} * per_step;  // coarse codes, then as many of the rest
-          std::vector<int8_t> codes(count * 2 * set);
+          const uint32_t steps = first_steps(coding, dimensions), all_steps = coding_steps(coding, dimensions);
+          const size_t first = query_bytes(coding, steps), all = query_bytes(coding, all_steps);
+          std::vector<uint8_t> page(page_bytes(coding, dimensions));
+          std::vector<int8_t> codes(count * (first + all));  // the coarse ones of each, then the rest
+          const CodeTile tile = tile_of(page.data(), 3, coding, dimensions);
           // Extremes are where a kernel would saturate.
-          for (auto& x : tile) x = random.uniform() < 0.5 ? 255 : static_cast<uint8_t>(random.below(256));
-          for (auto& x : codes) {
-            x = static_cast<int8_t>(random.uniform() < 0.7 ? kernel.limit
-                                                           : static_cast<int>(random.below(3)) - 1);
-            if (random.uniform() < 0.1) x = static_cast<int8_t>(-x);
+          for (auto& x : page) x = random.uniform() < 0.5 ? 255 : static_cast<uint8_t>(random.below(256));
+          for (size_t i = 0; i < codes.size(); ++i) {
+            const int limit = i % (first + all) < first ? kernel.limit : kernel.rest_limit;
+            codes[i] = static_cast<int8_t>(random.uniform() < 0.7 ? limit
+                                                                  : static_cast<int>(random.below(3)) - 1);
+            if (random.uniform() < 0.1) codes[i] = static_cast<int8_t>(-codes[i]);
           }
           std::vector<const int8_t*> queries;
           std::vector<CodeThreshold> thresholds(count, {INT32_MIN, INT32_MIN});
-          for (uint32_t q = 0; q < count; ++q) queries.push_back(codes.data() + q * 2 * set);
+          for (uint32_t q = 0; q < count; ++q) queries.push_back(codes.data() + q * (first + all));
           std::vector<CodeHit> hits(size_t{kTileRows} * count);
           const uint64_t eligible = random.next();
-          const uint32_t found = kernel.scan(tile.data(), steps, eligible, queries.data(), count,
-                                             thresholds.data(), hits.data());
+          const uint32_t found =
+              kernel.scan(tile, eligible, queries.data(), count, thresholds.data(), hits.data());
           CHECK(found == static_cast<uint32_t>(__builtin_popcountll(eligible)) * count);
           // Bytes are summed as they are, or less 128 where the kernel says that nothing is left to take off.
           const int taken = coding != POINTSMAN_NIBBLES && kernel.zero == 0 ? 128 : 0;
-          const auto sum_of = [&](const int8_t* query, uint32_t row) {
+          const auto sum_of = [&](const int8_t* query, size_t components, uint32_t row) {
             int32_t sum = 0;
-            for (uint32_t j = 0; j < set; ++j) {
-              const uint8_t byte = tile[(size_t{j / per_step} * kTileRows + row) * 4 + j % 4];
-              const int code = coding != POINTSMAN_NIBBLES ? byte : j % 8 < 4 ? byte & 15 : byte >> 4;
+            for (uint32_t j = 0; j < components; ++j) {
+              const size_t at = place_of(3 * kTileRows + row, j / per_step, coding, dimensions) + j % 4;
+              const int code = coding != POINTSMAN_NIBBLES ? page[at] : j % 8 < 4 ? page[at] & 15 : page[at] >> 4;
               sum += (code - taken) * query[j];
             }
             return sum;
           };
+          const auto coarse_sum = [&](uint32_t q, uint32_t row) { return sum_of(queries[q], first, row); };
+          const auto full_sum = [&](uint32_t q, uint32_t row) {
+            return coarse_sum(q, row) * kernel.finer + sum_of(queries[q] + first, all, row);
+          };
+          CHECK((kernel.finer == 0) == prefix);
           int wrong = 0;
           for (uint32_t i = 0; i < found; ++i) {
-            const int8_t* query = queries[hits[i].query];
-            const int32_t sum = sum_of(query, hits[i].row) * kernel.finer + sum_of(query + set, hits[i].row);
-            wrong += hits[i].sum != sum || !(eligible >> hits[i].row & 1);
+            wrong += hits[i].sum != full_sum(hits[i].query, hits[i].row) || !(eligible >> hits[i].row & 1);
           }
           CHECK(wrong == 0);
           // Thresholds let through their own values and nothing below.
           if (found == 0) continue;
           const uint32_t row = hits[0].row;
           for (uint32_t q = 0; q < count; ++q) {
-            thresholds[q].coarse = sum_of(queries[q], row);
-            thresholds[q].full = thresholds[q].coarse * kernel.finer + sum_of(queries[q] + set, row);
+            thresholds[q] = {coarse_sum(q, row), full_sum(q, row)};
           }
-          const uint32_t above = kernel.scan(tile.data(), steps, ~uint64_t{0}, queries.data(), count,
-                                             thresholds.data(), hits.data());
+          const uint32_t above =
+              kernel.scan(tile, ~uint64_t{0}, queries.data(), count, thresholds.data(), hits.data());
           uint32_t expected = 0;
           for (uint32_t q = 0; q < count; ++q) {
             for (uint32_t r = 0; r < kTileRows; ++r) {
-              const int32_t coarse = sum_of(queries[q], r);
-              expected += coarse >= thresholds[q].coarse &&
-                          coarse * kernel.finer + sum_of(queries[q] + set, r) >= thresholds[q].full;
+              expected += coarse_sum(q, r) >= thresholds[q].coarse && full_sum(q, r) >= thresholds[q].full;
             }
           }
           CHECK(above == expected);

@@ -9,11 +9,13 @@
 //
 // Queries are coded twice: coarsely, as kernels can sum fast, to exclude nearly all rows, and finely (c =
 // coarse·finer + rest) for a second look at the others, whose bounds then owe next to nothing to the query.
+// The second look at a prefix is at more numbers, too, and stands on its own (finer = 0: c = rest).
 //
 // There are three codings. Bytes: u in 1…255, zero 128; the scale holds the largest component. Nibbles: u in
 // 0…15, zero 8, half of the memory for searches that are bound by reading it; the scale is the one that
 // leaves the smallest error in a sample of the rows, components beyond it are cut off. Prefix: bytes of the
-// few numbers that core/rotation.hpp makes of a row, whose inner product is an upper bound.
+// few numbers that core/rotation.hpp makes of a row, whose inner product is an upper bound: the first of them
+// of a loose one, for the first look, the others (and all but one of the first) of a closer one.
 #pragma once
 
 #include <cstddef>
@@ -28,22 +30,37 @@ namespace pointsman {
 inline constexpr uint32_t kCodePage = 1024;
 
 // Codes lie in tiles of 64 rows, four bytes of a row at a time: tile[step][row][4]. A step of bytes is four
-// dimensions, one of nibbles eight: the low nibbles of its four bytes, then the high ones.
+// dimensions, one of nibbles eight: the low nibbles of its four bytes, then the high ones. A page of prefixes
+// has tiles of the first numbers, which are read in a row, and then tiles of the others.
 inline constexpr uint32_t kPrefixComponents = 24;
+inline constexpr uint32_t kShortPrefix = 4 * kShortSteps;
 inline constexpr uint32_t coding_steps(uint32_t coding, uint32_t dimensions) {
   return coding == POINTSMAN_PREFIX    ? kPrefixComponents / 4
          : coding == POINTSMAN_NIBBLES ? (dimensions + 7) / 8
                                        : (dimensions + 3) / 4;
 }
-inline constexpr size_t tile_bytes(uint32_t coding, uint32_t dimensions) {
-  return size_t{coding_steps(coding, dimensions)} * kTileRows * 4;
-}
 inline constexpr size_t page_bytes(uint32_t coding, uint32_t dimensions) {
-  return tile_bytes(coding, dimensions) * (kCodePage / kTileRows);
+  return size_t{coding_steps(coding, dimensions)} * kCodePage * 4;
 }
-// One set of a query's codes, one a component, zeros up to a whole step.
-inline constexpr size_t query_bytes(uint32_t coding, uint32_t dimensions) {
-  return size_t{coding_steps(coding, dimensions)} * (coding == POINTSMAN_NIBBLES ? 8 : 4);
+// Steps of the first look; the others lie in tiles of their own, behind those of the whole page.
+inline constexpr uint32_t first_steps(uint32_t coding, uint32_t dimensions) {
+  return coding == POINTSMAN_PREFIX ? kShortPrefix / 4 : coding_steps(coding, dimensions);
+}
+inline CodeTile tile_of(const uint8_t* page, uint32_t tile, uint32_t coding, uint32_t dimensions) {
+  constexpr size_t kStep = kTileRows * 4;
+  const uint32_t first = first_steps(coding, dimensions), more = coding_steps(coding, dimensions) - first;
+  return {page + tile * first * kStep, first, page + (kCodePage * first * 4) + tile * more * kStep, more};
+}
+// Where the four bytes of a row's step are in its page.
+inline constexpr size_t place_of(uint32_t row, uint32_t step, uint32_t coding, uint32_t dimensions) {
+  const uint32_t first = first_steps(coding, dimensions), more = coding_steps(coding, dimensions) - first;
+  const size_t tile = row / kTileRows, in_tile = row % kTileRows * size_t{4};
+  if (step < first) return (tile * first + step) * kTileRows * 4 + in_tile;
+  return size_t{first} * kCodePage * 4 + (tile * more + step - first) * kTileRows * 4 + in_tile;
+}
+// A set of a query's codes for so many steps, one a component, zeros up to a whole step.
+inline constexpr size_t query_bytes(uint32_t coding, uint32_t steps) {
+  return size_t{steps} * (coding == POINTSMAN_NIBBLES ? 8 : 4);
 }
 
 // scale > 0, error ≥ max ‖x − x̂‖, hat ≥ max ‖x̂‖, norm ≥ max ‖x‖, min_handle of its rows.
@@ -72,7 +89,8 @@ struct QueryCode {
 QueryCode encode_query(const float* query, uint32_t dimensions, const CodeKernel& kernel, size_t bytes,
                        int8_t* codes);
 
-// The same of a query's prefix; `norm` gets the prefix's norm.
+// The same of a query's prefix (kPrefixComponents numbers): kShortPrefix coarse codes, then kPrefixComponents
+// fine ones. `norm` gets a bound on the norms of both.
 QueryCode encode_query_prefix(const double* prefix, const CodeKernel& kernel, int8_t* codes, double& norm);
 
 }  // namespace pointsman

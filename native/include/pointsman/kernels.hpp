@@ -22,6 +22,9 @@ inline constexpr uint32_t kRowTile = 8;
 // Rows of one tile of codes, see codes.hpp.
 inline constexpr uint32_t kTileRows = 64;
 
+// Steps of a short prefix, see codes.hpp.
+inline constexpr uint32_t kShortSteps = 4;
+
 // A row whose approximate score reached its query's threshold.
 struct Hit {
   float score;     // as the kernel summed it
@@ -31,7 +34,7 @@ struct Hit {
 
 // The same for codes.
 struct CodeHit {
-  int32_t sum;     // exact: of the query's full codes
+  int32_t sum;     // exact: the full one
   uint16_t row;    // of the tile
   uint16_t query;  // index into `queries`
 };
@@ -41,20 +44,29 @@ struct CodeThreshold {
   int32_t coarse, full;
 };
 
-// The scan over one coding of the rows (codes.hpp). A query has two sets of codes, c = coarse·finer + rest:
-// all rows are summed against the coarse ones, and those that their threshold leaves against the rest, too.
-struct CodeKernel {
-  int limit;  // the largest coarse code and rest that are summed without saturating; 0: there is no such
-              // kernel
-  int zero;  // the row code that stands for 0 in the sums: they are Σ c·u where Σ c·(u − zero) is meant
-  int finer;  // at most 2·limit; 255·limit·finer·kMaxDimensions fits into 32 bits
+// The codes of 64 rows: `steps` groups of 4 bytes of each for a first look, which the next tile's follow in
+// memory, and `more_steps` that only the second look is at, too.
+struct CodeTile {
+  const uint8_t* codes;
+  uint32_t steps;
+  const uint8_t* more;
+  uint32_t more_steps;
+};
 
-  // Sums the codes of one tile of 64 rows, `steps` groups of 4 bytes of a row each, against those of each of
-  // `count` queries (at queries[i] the coarse ones, after them as many of the rest), and writes each (row,
-  // query) with its bit in `eligible` and sums that reach its query's thresholds to `hits` (room for
-  // 64·count), returning how many.
-  uint32_t (*scan)(const uint8_t* tile, uint32_t steps, uint64_t eligible, const int8_t* const* queries,
-                   uint32_t count, const CodeThreshold* thresholds, CodeHit* hits);
+// The scan over one coding of the rows (codes.hpp). A query has two sets of codes: all rows are summed against
+// the coarse ones, and those that their threshold leaves against the rest, too; the full sum is
+// coarse·finer + rest.
+struct CodeKernel {
+  int limit;  // the largest coarse code that is summed without saturating; 0: there is no such kernel
+  int rest_limit;  // the same of the rest
+  int zero;   // the row code that stands for 0 in the sums: they are Σ c·u where Σ c·(u − zero) is meant
+  int finer;  // at most 2·rest_limit; 255·limit·finer·kMaxDimensions fits into 32 bits
+
+  // Sums the codes of one tile against those of each of `count` queries (at queries[i] the coarse ones for its
+  // first steps, after them the rest for all), and writes each (row, query) with its bit in `eligible` and
+  // sums that reach its query's thresholds to `hits` (room for 64·count), returning how many.
+  uint32_t (*scan)(const CodeTile& tile, uint64_t eligible, const int8_t* const* queries, uint32_t count,
+                   const CodeThreshold* thresholds, CodeHit* hits);
 };
 
 // What the codes x̂ = scale·code of a row x are off by: ‖x − x̂‖² and ‖x̂‖².
