@@ -14,7 +14,7 @@ namespace {
 
 constexpr size_t kRowsAtOnce = 4096;  // copied between two looks at `cancel`
 constexpr uint64_t kRotateFrom = 32768;
-constexpr uint64_t kRotationSample = 8192;
+constexpr uint64_t kRotationSample = 2048;
 
 void refuse_bad_ids(std::span<const std::string_view> ids) {
   for (const std::string_view id : ids) {
