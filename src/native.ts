@@ -14,13 +14,6 @@ export interface NativeTask<T> {
 
 type Listener = ((done: number, total: number) => void) | undefined;
 
-/** Raw search results. */
-export interface NativeSearchResult {
-  counts: Uint32Array;
-  scores: Float32Array;
-  handles: Uint32Array;
-}
-
 export interface NativeFilter {
   /** How many of the experts were found. */
   readonly size: number;
@@ -62,8 +55,9 @@ export interface NativeIndex {
   idOf(handle: number): string;
   resolver(): NativeResolver;
   ids(start: number, count: number): { ids: string[]; next: number };
-  search(queries: Float32Array, k: number, filter: NativeFilter | undefined): NativeTask<NativeSearchResult>;
-  searchSync(queries: Float32Array, k: number, filter: NativeFilter | undefined): NativeSearchResult;
+  /** For n queries a buffer of n counts (uint32), n × k scores (float32) and n × k handles (uint32). */
+  search(queries: Float32Array, k: number, filter: NativeFilter | undefined): NativeTask<ArrayBuffer>;
+  searchSync(queries: Float32Array, k: number, filter: NativeFilter | undefined): ArrayBuffer;
   save(path: string, listener: Listener): NativeTask<void>;
   stats(): NativeStats;
   close(): void;

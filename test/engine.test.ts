@@ -257,7 +257,7 @@ describe('worker threads', () => {
       index.upsert(batch).promise.then(() => {
         const task = index.search(rows.subarray(0, 32 * 5000), 10);
         if (${end}) { parentPort.postMessage('ended'); process.exit(0); }
-        task.promise.then((result) => parentPort.postMessage(result.counts.length));
+        task.promise.then((result) => parentPort.postMessage(result.byteLength / 4 / 21));
       });`;
     const runWorker = (end: boolean) =>
       new Promise((resolve, reject) => {

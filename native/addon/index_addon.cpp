@@ -1,4 +1,6 @@
 // Bindings of the engine: Batch, Filter, Index, doctor().
+#include <cstring>
+
 #include "arrays.hpp"
 #include "boundary.hpp"
 #include "core/backends.hpp"
@@ -203,12 +205,22 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
     if (!filter) throw Error(Code::BAD_ARGUMENT, "filter was not made by an index");
     return filter;
   }
-  static Napi::Object to_js(Napi::Env env, const SearchResult& result) {
-    auto object = Napi::Object::New(env);
-    object.Set("counts", to_array(env, result.counts));
-    object.Set("scores", to_array(env, result.scores));
-    object.Set("handles", to_array(env, result.handles));
-    return object;
+  // Counts, scores and handles one after another in one buffer: three arrays of their own take JavaScript longer
+  // than a small search.
+  static Napi::ArrayBuffer to_js(Napi::Env env, const SearchResult& result) {
+    static_assert(sizeof(result.counts[0]) == sizeof(result.scores[0]));
+    auto buffer = Napi::ArrayBuffer::New(
+        env, (result.counts.size() + result.scores.size() + result.handles.size()) * sizeof(uint32_t));
+    auto* to = static_cast<uint8_t*>(buffer.Data());
+    const auto append = [&to](const auto& values) {
+      const size_t bytes = values.size() * sizeof(values[0]);
+      if (bytes > 0) std::memcpy(to, values.data(), bytes);
+      to += bytes;
+    };
+    append(result.counts);
+    append(result.scores);
+    append(result.handles);
+    return buffer;
   }
   static Napi::Array strings(Napi::Env env, const auto& texts) {
     auto array = Napi::Array::New(env, texts.size());

@@ -6,7 +6,6 @@ import {
   type NativeFilter,
   type NativeIndex,
   type NativeResolver,
-  type NativeSearchResult,
   type NativeStats,
   native,
   run,
@@ -37,7 +36,7 @@ export interface SearchOptions {
   filter?: Filter | undefined;
 }
 
-/** The best experts of each query, best first; equal scores by rising handle. */
+/** The best experts of each query, best first; equal scores by rising handle. The arrays are views of one buffer. */
 export class SearchResult {
   /** Queries. */
   readonly count: number;
@@ -52,13 +51,14 @@ export class SearchResult {
   readonly #resolve: NativeResolver;
 
   /** @internal */
-  constructor(resolve: NativeResolver, k: number, raw: NativeSearchResult) {
+  constructor(resolve: NativeResolver, k: number, raw: ArrayBuffer) {
     this.#resolve = resolve;
-    this.count = raw.counts.length;
+    const count = raw.byteLength / (4 + 8 * k);
+    this.count = count;
     this.k = k;
-    this.counts = raw.counts;
-    this.scores = raw.scores;
-    this.handles = raw.handles;
+    this.counts = new Uint32Array(raw, 0, count);
+    this.scores = new Float32Array(raw, 4 * count, count * k);
+    this.handles = new Uint32Array(raw, 4 * count * (1 + k), count * k);
   }
 
   /** Ids of query i, best first; they resolve also when an expert was removed since. */
