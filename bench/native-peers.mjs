@@ -11,13 +11,13 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const TREE = 'build/peers';
 export const RECALLS = [0.9, 0.95];
 
-const PYTHONPATH = join(ROOT, 'bench/peers/python');
+const PYTHONPATH = join(ROOT, 'build/peers-python');
 const faiss = (peer, environment = {}) => ({
   command: ['python3', 'bench/peers/faiss_peer.py', peer],
   environment: { PYTHONPATH, ...environment },
 });
 const FAISS = {
-  install: 'python3 -m pip install --target bench/peers/python -r bench/peers/requirements.txt',
+  install: 'python3 -m pip install --target build/peers-python -r bench/peers/requirements.txt',
   test: () => run('python3', ['-c', 'import faiss, threadpoolctl'], { PYTHONPATH }),
 };
 // By the name that the user gives: the processes it stands for, how to see that they can run, and how to install them.

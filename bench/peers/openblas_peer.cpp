@@ -1,5 +1,5 @@
-// OpenBLAS and a good top-k as a peer of the search benchmark, in a process of its own, so that its threads and
-// environment are its own: the benchmark starts it, and its rounds alternate with those of the others.
+// OpenBLAS and a good top-k as a peer of the search benchmark, in a process of its own, so that its threads
+// and environment are its own: the benchmark starts it, and its rounds alternate with those of the others.
 //
 //   openblas_peer ROWS QUERIES DIMENSIONS THREADS
 //

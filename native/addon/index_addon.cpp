@@ -205,8 +205,8 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
     if (!filter) throw Error(Code::BAD_ARGUMENT, "filter was not made by an index");
     return filter;
   }
-  // Counts, scores and handles one after another in one buffer: three arrays of their own take JavaScript longer
-  // than a small search.
+  // Counts, scores and handles one after another in one buffer: three arrays of their own take JavaScript
+  // longer than a small search.
   static Napi::ArrayBuffer to_js(Napi::Env env, const SearchResult& result) {
     static_assert(sizeof(result.counts[0]) == sizeof(result.scores[0]));
     auto buffer = Napi::ArrayBuffer::New(

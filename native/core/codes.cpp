@@ -15,8 +15,8 @@ constexpr double kUp = 1 + 0x1p-38;
 
 int nearest(double x) { return static_cast<int>(x + (x < 0 ? -0.5 : 0.5)); }
 
-// The codes of a prefix of one length, whose last number, the rest, is not negative and is rounded up: then it
-// hides nothing.
+// The codes of a prefix of one length, whose last number, the rest, is not negative and is rounded up: then
+// it hides nothing.
 QueryStep encode_prefix(std::span<const double> prefix, int limit, int8_t* codes) {
   double largest = 0;
   for (const double value : prefix) largest = std::max(largest, std::fabs(value));

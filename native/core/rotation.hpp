@@ -6,7 +6,8 @@
 //   ⟨q,x⟩ = ⟨Rq, Rx⟩ + ⟨q, (I − RᵀR) x⟩ ≤ ⟨Rq, Rx⟩ + √(‖q‖² − ‖Rq‖²) · √(‖x‖² − ‖Rx‖²).
 // So the upper bound is itself an inner product, of the vectors (Rx, rest of x) and (Rq, rest of q) in p + 1
 // dimensions: it is scanned by the same kernels, over codes of its own in which the rest is rounded up. There
-// are two such bounds: one of the first directions, for all rows, and a closer one of all, for what that leaves.
+// are two such bounds: one of the first directions, for all rows, and a closer one of all, for what that
+// leaves.
 #pragma once
 
 #include <cstdint>
@@ -33,8 +34,8 @@ class Rotation {
   // One that was saved; null where a singular value could exceed 1, which the bound rests on.
   static std::shared_ptr<const Rotation> restore(uint32_t dimensions, const double* directions);
 
-  // The prefix of a vector: along the first kShortPrefix − 1 directions, the norm of what these leave, along the
-  // other directions, the norm of what all leave. Norms are rounded up.
+  // The prefix of a vector: along the first kShortPrefix − 1 directions, the norm of what these leave, along
+  // the other directions, the norm of what all leave. Norms are rounded up.
   void apply(const float* vector, double* prefix) const;
 
   // Codes of 1024 rows' prefixes; `codes` gets page_bytes(POINTSMAN_PREFIX, …).

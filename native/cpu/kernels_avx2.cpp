@@ -85,15 +85,15 @@ float exact(const float* a, const float* b, uint32_t stride) {
 }  // namespace
 
 extern const Kernels kAvx2Kernels;
-const Kernels kAvx2Kernels = {"avx2",
-                              kLanes,
-                              kVectors,
-                              scan,
-                              dots,
-                              exact,
-                              code_row,
-                              {code_kernel<Pairs<ByteRows, 16>>(), code_kernel<Pairs<NibbleRows, 127>>(),
-                               code_kernel<PairsPrefix>()}};
+const Kernels kAvx2Kernels = {
+    "avx2",
+    kLanes,
+    kVectors,
+    scan,
+    dots,
+    exact,
+    code_row,
+    {code_kernel<Pairs<ByteRows, 16>>(), code_kernel<Pairs<NibbleRows, 127>>(), code_kernel<PairsPrefix>()}};
 
 }  // namespace pointsman
 #endif

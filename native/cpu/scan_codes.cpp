@@ -17,6 +17,8 @@ constexpr uint32_t kNibbleHitSteps = 2;
 constexpr int64_t kCreditTiles = 4;
 constexpr uint32_t kPause = 2;
 
+static_assert(kGroupQueries <= 64);  // a bit for each
+
 }  // namespace
 
 // Bits of the eligible rows of each tile.
@@ -81,10 +83,16 @@ uint32_t CodeScan::look(uint32_t tile) {
 
 void CodeScan::collect(uint32_t found, uint32_t tile, const QueryGroup& group, const Page& page,
                        Selection* selections) {
+  uint64_t risen = 0;  // queries
+  const auto raise = [&](uint32_t active) {
+    const uint32_t q = group.first + active_[active].query;
+    const Selection& selection = selections[active_[active].query];
+    context_.share(q, selection.threshold());
+    thresholds_[active] = threshold(selection, q);
+  };
   for (uint32_t h = 0; h < found; ++h) {
     const CodeHit& hit = hits_[h];
-    CodeThreshold& least = thresholds_[hit.query];
-    if (hit.sum < least.full) continue;  // it has risen since
+    if (hit.sum < thresholds_[hit.query].full) continue;  // it has risen since
     const Active& active = active_[hit.query];
     Selection& selection = selections[active.query];
     const uint32_t q = group.first + active.query;
@@ -97,11 +105,14 @@ void CodeScan::collect(uint32_t found, uint32_t tile, const QueryGroup& group, c
       candidate.lower = round_down(score - active.hidden);
       candidate.upper = round_up(score + active.hidden);
     }
-    if (selection.add(candidate, scorer)) {
-      context_.share(q, selection.threshold());
-      least = threshold(selection, q);
+    if (!selection.add(candidate, scorer)) continue;
+    if (coding_ == POINTSMAN_PREFIX) {
+      raise(hit.query);  // it may spare scoring others of this tile
+    } else {
+      risen |= uint64_t{1} << hit.query;
     }
   }
+  for (; risen != 0; risen &= risen - 1) raise(static_cast<uint32_t>(__builtin_ctzll(risen)));
 }
 
 bool CodeScan::all_have_thresholds(const QueryGroup& group, const Selection* selections) const {

@@ -51,7 +51,8 @@ pointsman_code_page encode(const Made& made, uint32_t page, uint8_t* codes) {
     for (uint32_t i = 0; i < coding_steps(POINTSMAN_BYTES, kDimensions) * 4; ++i) {
       const double value = made.rows[size_t{row} * kStride + i];
       const double code = std::nearbyint(value * 127), back = code / 127;
-      codes[place_of(r, i / 4, POINTSMAN_BYTES, kDimensions) + i % 4] = static_cast<uint8_t>(static_cast<int>(code) + 128);
+      codes[place_of(r, i / 4, POINTSMAN_BYTES, kDimensions) + i % 4] =
+          static_cast<uint8_t>(static_cast<int>(code) + 128);
       error += (value - back) * (value - back);
       hat += back * back;
     }

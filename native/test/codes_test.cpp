@@ -148,7 +148,8 @@ TEST_CASE("both looks at a prefix bound the scores from above") {
       double prefix[kPrefixComponents], norm;
       int8_t query_codes[kShortPrefix + kPrefixComponents];
       rotation->apply(query, prefix);
-      const QueryCode code = encode_query_prefix(prefix, {limit, rest_limit, 0, 0, nullptr}, query_codes, norm);
+      const QueryCode code =
+          encode_query_prefix(prefix, {limit, rest_limit, 0, 0, nullptr}, query_codes, norm);
       int below = 0;
       for (uint32_t r = 0; r < kCodePage; ++r) {
         double real = 0;
@@ -261,7 +262,8 @@ TEST_CASE("the code kernels sum exactly, whatever the codes") {
       const bool prefix = coding == POINTSMAN_PREFIX;
       for (const uint32_t dimensions : {4u, 8u, 24u, 28u, 128u, at_most_rows(4096)}) {
         for (const uint32_t count : {1u, 2u, 3u, 4u, 5u, 6u, 7u, 11u, 13u}) {
-          const uint32_t steps = first_steps(coding, dimensions), all_steps = coding_steps(coding, dimensions);
+          const uint32_t steps = first_steps(coding, dimensions),
+                         all_steps = coding_steps(coding, dimensions);
           const size_t first = query_bytes(coding, steps), all = query_bytes(coding, all_steps);
           std::vector<uint8_t> page(page_bytes(coding, dimensions));
           std::vector<int8_t> codes(count * (first + all));  // the coarse ones of each, then the rest
@@ -270,8 +272,8 @@ TEST_CASE("the code kernels sum exactly, whatever the codes") {
           for (auto& x : page) x = random.uniform() < 0.5 ? 255 : static_cast<uint8_t>(random.below(256));
           for (size_t i = 0; i < codes.size(); ++i) {
             const int limit = i % (first + all) < first ? kernel.limit : kernel.rest_limit;
-            codes[i] = static_cast<int8_t>(random.uniform() < 0.7 ? limit
-                                                                  : static_cast<int>(random.below(3)) - 1);
+            codes[i] =
+                static_cast<int8_t>(random.uniform() < 0.7 ? limit : static_cast<int>(random.below(3)) - 1);
             if (random.uniform() < 0.1) codes[i] = static_cast<int8_t>(-codes[i]);
           }
           std::vector<const int8_t*> queries;
@@ -288,7 +290,9 @@ TEST_CASE("the code kernels sum exactly, whatever the codes") {
             int32_t sum = 0;
             for (uint32_t j = 0; j < components; ++j) {
               const size_t at = place_of(3 * kTileRows + row, j / per_step, coding, dimensions) + j % 4;
-              const int code = coding != POINTSMAN_NIBBLES ? page[at] : j % 8 < 4 ? page[at] & 15 : page[at] >> 4;
+              const int code = coding != POINTSMAN_NIBBLES ? page[at]
+                               : j % 8 < 4                 ? page[at] & 15
+                                                           : page[at] >> 4;
               sum += (code - taken) * query[j];
             }
             return sum;

@@ -1,15 +1,7 @@
 /** The engine: ExpertIndex over the native addon. */
 import { setImmediate } from 'node:timers/promises';
 import { PointsmanError } from '../errors.js';
-import {
-  call,
-  type NativeFilter,
-  type NativeIndex,
-  type NativeResolver,
-  type NativeStats,
-  native,
-  run,
-} from '../native.js';
+import { call, type NativeFilter, type NativeIndex, type NativeResolver, type NativeStats, native, run } from '../native.js';
 import type { TaskOptions } from '../types.js';
 import { checkBackend, checkDimensions, checkIds, checkK, checkRows, checkThreads, type IndexOptions } from './options.js';
 

@@ -53,18 +53,18 @@ struct CodeTile {
   uint32_t more_steps;
 };
 
-// The scan over one coding of the rows (codes.hpp). A query has two sets of codes: all rows are summed against
-// the coarse ones, and those that their threshold leaves against the rest, too; the full sum is
+// The scan over one coding of the rows (codes.hpp). A query has two sets of codes: all rows are summed
+// against the coarse ones, and those that their threshold leaves against the rest, too; the full sum is
 // coarse·finer + rest.
 struct CodeKernel {
-  int limit;  // the largest coarse code that is summed without saturating; 0: there is no such kernel
+  int limit;       // the largest coarse code that is summed without saturating; 0: there is no such kernel
   int rest_limit;  // the same of the rest
-  int zero;   // the row code that stands for 0 in the sums: they are Σ c·u where Σ c·(u − zero) is meant
+  int zero;  // the row code that stands for 0 in the sums: they are Σ c·u where Σ c·(u − zero) is meant
   int finer;  // at most 2·rest_limit; 255·limit·finer·kMaxDimensions fits into 32 bits
 
-  // Sums the codes of one tile against those of each of `count` queries (at queries[i] the coarse ones for its
-  // first steps, after them the rest for all), and writes each (row, query) with its bit in `eligible` and
-  // sums that reach its query's thresholds to `hits` (room for 64·count), returning how many.
+  // Sums the codes of one tile against those of each of `count` queries (at queries[i] the coarse ones for
+  // its first steps, after them the rest for all), and writes each (row, query) with its bit in `eligible`
+  // and sums that reach its query's thresholds to `hits` (room for 64·count), returning how many.
   uint32_t (*scan)(const CodeTile& tile, uint64_t eligible, const int8_t* const* queries, uint32_t count,
                    const CodeThreshold* thresholds, CodeHit* hits);
 };
