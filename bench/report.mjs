@@ -1,6 +1,6 @@
 // Tables, JSON and the facts of a run that every report carries.
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { dirname } from 'node:path';
 
@@ -18,12 +18,24 @@ export function provenance() {
       git('rev-parse', '--short', 'HEAD') +
       (git('status', '--porcelain', '--', 'native', 'src', 'bench', ':!bench/results') ? '-dirty' : ''),
     date: new Date().toISOString().slice(0, 10),
-    cpu: cpus()[0]?.model ?? 'unknown',
+    cpu: processor(),
     cores: cpus().length,
     memoryGiB: Math.round(totalmem() / 2 ** 30),
     node: process.version,
     platform: `${process.platform}-${process.arch}`,
   };
+}
+
+// Virtual machines often hide which generation a name stands for; family and model of x86 tell it.
+function processor() {
+  const name = cpus()[0]?.model ?? 'unknown';
+  try {
+    const facts = readFileSync('/proc/cpuinfo', 'latin1');
+    const [family, model] = ['cpu family', 'model'].map((key) => facts.match(new RegExp(`^${key}\\s*: (\\d+)$`, 'm'))?.[1]);
+    return family && model ? `${name} (family ${family}, model ${model})` : name;
+  } catch {
+    return name;
+  }
 }
 
 export function quantile(sorted, q) {
