@@ -22,16 +22,18 @@ bool better(const Candidate& a, const Candidate& b) {
 }  // namespace
 
 void Scorer::score(Candidate& candidate) const {
-  candidate.lower = candidate.upper = kernels_.exact(row(candidate), query_, request_.stride);
+  candidate.lower = candidate.upper = kernels_.exact(row_at(candidate.block, candidate.row), query_, request_.stride);
   candidate.handle = request_.blocks[candidate.block].handles[candidate.row];
 }
 
-void Scorer::score_all(std::span<Candidate> candidates) const {
+void Scorer::fetch(uint32_t block, uint32_t row) const {
   const uint32_t ahead = std::min(request_.stride, kMostPrefetched);
+  for (uint32_t j = 0; j < ahead; j += kRowAlign) __builtin_prefetch(row_at(block, row) + j);
+}
+
+void Scorer::score_all(std::span<Candidate> candidates) const {
   for (size_t i = 0; i < candidates.size() + kAhead; ++i) {
-    if (i < candidates.size() && !candidates[i].scored()) {
-      for (uint32_t j = 0; j < ahead; j += kRowAlign) __builtin_prefetch(row(candidates[i]) + j);
-    }
+    if (i < candidates.size() && !candidates[i].scored()) fetch(candidates[i].block, candidates[i].row);
     if (i >= kAhead && !candidates[i - kAhead].scored()) score(candidates[i - kAhead]);
   }
 }

@@ -35,12 +35,14 @@ class Scorer {
       : request_(request), kernels_(kernels), query_(request.queries + size_t{query} * request.stride) {}
 
   void score(Candidate& candidate) const;
+  // Asks for a row from memory, to be scored soon.
+  void fetch(uint32_t block, uint32_t row) const;
   // Those that are not scored yet.
   void score_all(std::span<Candidate> candidates) const;
 
  private:
-  const float* row(const Candidate& candidate) const {
-    return request_.blocks[candidate.block].rows + size_t{candidate.row} * request_.stride;
+  const float* row_at(uint32_t block, uint32_t row) const {
+    return request_.blocks[block].rows + size_t{row} * request_.stride;
   }
 
   const pointsman_request& request_;
