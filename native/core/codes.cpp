@@ -15,15 +15,33 @@ constexpr double kUp = 1 + 0x1p-38;
 
 int nearest(double x) { return static_cast<int>(x + (x < 0 ? -0.5 : 0.5)); }
 
+// The least step with which codes of these values are at most `limit`, and in blocks of steps (see
+// CodeKernel) at most kMostInBlock together, however they are rounded; 0 when all values are.
+template <typename T>
+double least_step(std::span<const T> values, int limit, uint32_t block) {
+  double largest = 0;
+  for (const T value : values) largest = std::max(largest, std::fabs(static_cast<double>(value)));
+  double step = largest / limit;
+  if (block == 0) return step;
+  // Of 2·block codes each is rounded by half a unit, one up by a whole one, or each twice, the second time by
+  // a small part of it.
+  const double room = kMostInBlock - 1.1 * block - 0.6;
+  for (size_t start = 0; start < values.size(); start += size_t{4} * block) {
+    const size_t end = std::min(values.size(), start + size_t{4} * block);
+    double halves[2] = {};
+    for (size_t i = start; i < end; ++i) halves[i / 2 % 2] += std::fabs(static_cast<double>(values[i]));
+    step = std::max(step, std::max(halves[0], halves[1]) / room);
+  }
+  return step;
+}
+
 // The codes of a prefix of one length, whose last number, the rest, is not negative and is rounded up: then
 // it hides nothing.
-QueryStep encode_prefix(std::span<const double> prefix, int limit, int8_t* codes) {
-  double largest = 0;
-  for (const double value : prefix) largest = std::max(largest, std::fabs(value));
+QueryStep encode_prefix(std::span<const double> prefix, int limit, uint32_t block, int8_t* codes) {
   std::memset(codes, 0, prefix.size());
   QueryStep result{};
-  if (largest == 0) return result;
-  result.step = largest / limit;
+  result.step = least_step(prefix, limit, block);
+  if (result.step == 0) return result;
   const double inverse = 1 / result.step;
   double error = 0;
   for (size_t i = 0; i < prefix.size(); ++i) {
@@ -121,15 +139,12 @@ CodePage encode_nibbles(const float* rows, uint32_t stride, uint32_t dimensions,
 
 QueryCode encode_query(const float* query, uint32_t dimensions, const CodeKernel& kernel, size_t bytes,
                        int8_t* codes) {
-  double largest = 0;
-  for (uint32_t i = 0; i < dimensions; ++i) {
-    largest = std::max(largest, std::fabs(static_cast<double>(query[i])));
-  }
   std::memset(codes, 0, 2 * bytes);
   QueryCode result{};
-  if (largest == 0) return result;
+  const double step = least_step(std::span(query, dimensions), kernel.limit, kernel.block) / kernel.finer;
+  if (step == 0) return result;
   const int limit = kernel.limit * kernel.finer;
-  const double step = result.full.step = largest / limit;
+  result.full.step = step;
   const double coarse_step = result.coarse.step = step * kernel.finer;
   const double inverse = 1 / step, inverse_finer = 1.0 / kernel.finer;
   double error = 0, coarse_error = 0;
@@ -161,8 +176,8 @@ QueryCode encode_query_prefix(const double* prefix, const CodeKernel& kernel, in
   };
   const std::span<const double> first(prefix, kShortPrefix), second(all, kPrefixComponents);
   norm = std::sqrt(std::max(squares(first), squares(second))) * kUp;
-  QueryCode result{encode_prefix(first, kernel.limit, codes),
-                   encode_prefix(second, kernel.rest_limit, codes + kShortPrefix)};
+  QueryCode result{encode_prefix(first, kernel.limit, kernel.block, codes),
+                   encode_prefix(second, kernel.rest_limit, 0, codes + kShortPrefix)};
   result.coarse.error += norm * 0x1p-36;  // of the prefix's own arithmetic; nothing for a zero query
   result.full.error += norm * 0x1p-36;
   return result;

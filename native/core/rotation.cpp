@@ -12,7 +12,7 @@ namespace {
 
 constexpr uint32_t kDirections = Rotation::kDirections;
 constexpr int kIterations = 8;
-// Of the rows' energy that the directions must carry; below, the rest excludes hardly any row.
+// Of the rows' energy that the first look's directions must carry; below, their rest excludes hardly any row.
 constexpr double kLeastEnergy = 0.5;
 // More than the rounding of any float64 sum here, relative to the squared norm of the vector it is about.
 constexpr double kSlack = 0x1p-36;
@@ -55,7 +55,7 @@ void orthonormalise(std::vector<double>& directions, uint32_t dimensions) {
 
 std::shared_ptr<const Rotation> Rotation::learn(const std::vector<const float*>& rows, uint32_t dimensions,
                                                 unsigned threads, const Cancel& cancel) {
-  if (dimensions < 2 * kPrefixComponents || rows.empty()) return nullptr;
+  if (dimensions < 2 * kShortPrefix || rows.empty()) return nullptr;
   std::shared_ptr<Rotation> rotation(new Rotation(dimensions));
   std::vector<double>& directions = rotation->directions_;
   directions.resize(values(dimensions));
@@ -95,7 +95,7 @@ std::shared_ptr<const Rotation> Rotation::learn(const std::vector<const float*>&
   for (const float* row : rows) {
     std::copy_n(row, dimensions, x.begin());
     all += dot(x.data(), x.data(), dimensions);
-    for (uint32_t i = 0; i < kDirections; ++i) {
+    for (uint32_t i = 0; i + 1 < kShortPrefix; ++i) {
       const double along = dot(&directions[size_t{i} * dimensions], x.data(), dimensions);
       carried += along * along;
     }

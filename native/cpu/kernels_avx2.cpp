@@ -86,14 +86,10 @@ float exact(const float* a, const float* b, uint32_t stride) {
 
 extern const Kernels kAvx2Kernels;
 const Kernels kAvx2Kernels = {
-    "avx2",
-    kLanes,
-    kVectors,
-    scan,
-    dots,
-    exact,
-    code_row,
-    {code_kernel<Pairs<ByteRows, 16>>(), code_kernel<Pairs<NibbleRows, 127>>(), code_kernel<PairsPrefix>()}};
+    "avx2",   kLanes,
+    kVectors, scan,
+    dots,     exact,
+    code_row, {code_kernel<PairBytes>(), code_kernel<PairNibbles>(), code_kernel<PairPrefix>()}};
 
 }  // namespace pointsman
 #endif

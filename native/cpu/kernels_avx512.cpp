@@ -24,14 +24,10 @@ inline IVec widen(IVec a) { return _mm512_madd_epi16(a, _mm512_set1_epi16(1)); }
 
 extern const Kernels kAvx512Kernels;
 const Kernels kAvx512Kernels = {
-    "avx512",
-    kLanes,
-    kVectors,
-    scan,
-    dots,
-    exact,
-    code_row,
-    {code_kernel<Pairs<ByteRows, 16>>(), code_kernel<Pairs<NibbleRows, 127>>(), code_kernel<PairsPrefix>()}};
+    "avx512", kLanes,
+    kVectors, scan,
+    dots,     exact,
+    code_row, {code_kernel<PairBytes>(), code_kernel<PairNibbles>(), code_kernel<PairPrefix>()}};
 
 }  // namespace pointsman
 #endif

@@ -92,7 +92,8 @@ void CodeScan::collect(uint32_t found, uint32_t tile, const QueryGroup& group, c
   };
   const auto fetch = [&](uint32_t h) {
     if (coding_ != POINTSMAN_PREFIX || h >= found) return;
-    Scorer(context_.request, context_.kernels, 0).fetch(page.block, page.first + tile * kTileRows + hits_[h].row);
+    Scorer(context_.request, context_.kernels, 0)
+        .fetch(page.block, page.first + tile * kTileRows + hits_[h].row);
   };
   for (uint32_t h = 0; h < 8; ++h) fetch(h);
   for (uint32_t h = 0; h < found; ++h) {

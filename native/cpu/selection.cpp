@@ -22,7 +22,8 @@ bool better(const Candidate& a, const Candidate& b) {
 }  // namespace
 
 void Scorer::score(Candidate& candidate) const {
-  candidate.lower = candidate.upper = kernels_.exact(row_at(candidate.block, candidate.row), query_, request_.stride);
+  candidate.lower = candidate.upper =
+      kernels_.exact(row_at(candidate.block, candidate.row), query_, request_.stride);
   candidate.handle = request_.blocks[candidate.block].handles[candidate.row];
 }
 

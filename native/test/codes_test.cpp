@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <numeric>
+#include <tuple>
 
 #include "core/rotation.hpp"
 #include "pointsman/codes.hpp"
@@ -82,13 +83,15 @@ TEST_CASE("the codes never hide more than the page says") {
       const CodePage& page = pages[coding];
       CHECK(page.scale > 0);
       CHECK(page.min_handle == 5);
-      for (const auto& [limit, finer] : {std::pair{16, 32}, {63, 1}, {127, 8}}) {
+      for (const auto& [limit, block, finer] :
+           {std::tuple{127, 8, 32}, {16, 0, 32}, {63, 0, 1}, {127, 0, 8}}) {
         for (uint32_t q = 0; q < 3; ++q) {
           const size_t bytes = query_bytes(coding, coding_steps(coding, kDimensions));
           std::vector<int8_t> query_codes(2 * bytes);
           const float* query = queries.data() + q * kDimensions;
-          const QueryCode code =
-              encode_query(query, kDimensions, {limit, limit, 0, finer, nullptr}, bytes, query_codes.data());
+          const QueryCode code = encode_query(query, kDimensions,
+                                              {limit, static_cast<uint32_t>(block), limit, 0, finer, nullptr},
+                                              bytes, query_codes.data());
           double query_norm = 0;
           for (uint32_t j = 0; j < kDimensions; ++j) query_norm += static_cast<double>(query[j]) * query[j];
           query_norm = std::sqrt(query_norm);
@@ -96,6 +99,13 @@ TEST_CASE("the codes never hide more than the page says") {
           int wrong = 0;
           for (uint32_t j = 0; j < kDimensions; ++j) {
             wrong += std::abs(query_codes[j]) > limit || std::abs(query_codes[bytes + j]) > limit;
+          }
+          for (uint32_t start = 0; block > 0 && start < kDimensions; start += 4u * block) {
+            int halves[2] = {};
+            for (uint32_t j = start; j < std::min(kDimensions, start + 4u * block); ++j) {
+              halves[j / 2 % 2] += std::abs(query_codes[j]);
+            }
+            wrong += halves[0] > kMostInBlock || halves[1] > kMostInBlock;
           }
           for (uint32_t r = 0; r < kCodePage; ++r) {
             int64_t coarse = 0, rest = 0;
@@ -131,7 +141,7 @@ TEST_CASE("both looks at a prefix bound the scores from above") {
     const float norm = i % 7 == 0 ? 0 : i % 5 == 0 ? 1e-20f : 1;
     for (uint32_t j = 0; j < kWide; ++j) {
       row[j] = norm * static_cast<float>((random.uniform() - 0.5) / (1 + j));
-      if (i % 11 == 0 && j == i / 11 % kWide) row[j] = 3;
+      if (i % 11 == 0 && j == i / 11 % kWide) row[j] = 0.6f;
     }
     sample.push_back(row);
   }
@@ -139,7 +149,8 @@ TEST_CASE("both looks at a prefix bound the scores from above") {
   REQUIRE(rotation);
   std::vector<uint8_t> codes(page_bytes(POINTSMAN_PREFIX, kWide));
   const CodePage page = rotation->encode_prefixes(rows.data(), stride, codes.data());
-  for (const auto& [limit, rest_limit] : {std::pair{16, 64}, {127, 127}}) {
+  for (const auto& [block, rest_limit] : {std::pair{kShortSteps, 64}, {0u, 127}}) {
+    constexpr int limit = 127;
     for (uint32_t q = 0; q < 24; ++q) {
       float query[kWide];  // rows themselves, and others
       for (uint32_t j = 0; j < kWide; ++j) {
@@ -149,7 +160,7 @@ TEST_CASE("both looks at a prefix bound the scores from above") {
       int8_t query_codes[kShortPrefix + kPrefixComponents];
       rotation->apply(query, prefix);
       const QueryCode code =
-          encode_query_prefix(prefix, {limit, rest_limit, 0, 0, nullptr}, query_codes, norm);
+          encode_query_prefix(prefix, {limit, block, rest_limit, 0, 0, nullptr}, query_codes, norm);
       int below = 0;
       for (uint32_t r = 0; r < kCodePage; ++r) {
         double real = 0;
@@ -270,11 +281,28 @@ TEST_CASE("the code kernels sum exactly, whatever the codes") {
           const CodeTile tile = tile_of(page.data(), 3, coding, dimensions);
           // Extremes are where a kernel would saturate.
           for (auto& x : page) x = random.uniform() < 0.5 ? 255 : static_cast<uint8_t>(random.below(256));
-          for (size_t i = 0; i < codes.size(); ++i) {
-            const int limit = i % (first + all) < first ? kernel.limit : kernel.rest_limit;
-            codes[i] =
-                static_cast<int8_t>(random.uniform() < 0.7 ? limit : static_cast<int>(random.below(3)) - 1);
-            if (random.uniform() < 0.1) codes[i] = static_cast<int8_t>(-codes[i]);
+          for (uint32_t q = 0; q < count; ++q) {
+            int8_t* coarse = codes.data() + q * (first + all);
+            for (size_t i = 0; i < first + all; ++i) {
+              const int limit = i < first ? kernel.limit : kernel.rest_limit;
+              const int code = random.uniform() < 0.7 ? limit : static_cast<int>(random.below(3)) - 1;
+              coarse[i] = static_cast<int8_t>(random.uniform() < 0.1 ? -code : code);
+            }
+            // What a block's sums of 16 bits have room for, all of it in a few codes or spread over all.
+            const size_t block = size_t{4} * kernel.block;
+            const bool few = random.uniform() < 0.5;
+            for (size_t start = 0; block > 0 && start < first; start += block) {
+              int room[2] = {kMostInBlock, kMostInBlock};
+              for (size_t n = 0, i = random.below(static_cast<uint32_t>(block)); n < block;
+                   ++n, i = (i + 1) % block) {
+                int& left = room[i / 2 % 2];
+                const int most = std::min(
+                    {left, kernel.limit, few ? 127 : kMostInBlock / (2 * static_cast<int>(kernel.block))});
+                if (start + i >= first) continue;
+                coarse[start + i] = static_cast<int8_t>(random.uniform() < 0.9 ? most : -most);
+                left -= most;
+              }
+            }
           }
           std::vector<const int8_t*> queries;
           std::vector<CodeThreshold> thresholds(count, {INT32_MIN, INT32_MIN});

@@ -277,7 +277,7 @@ TEST_CASE("the prefix: learned once it pays, kept up to date by writes") {
     const auto ids = make_ids(first, 9000);
     add(index, ids, {begin, begin + 9000 * dimensions});
   }
-  CHECK(index.stats().pruning == "norms, prefix of 24 components");
+  CHECK(index.stats().pruning == "norms, prefix of 32 components");
   const auto other = make_rows(Kind::kRandom, 3000, dimensions, 52);  // unlike what it was learned from
   add(index, make_ids(500, 3000), other);
   std::copy(other.begin(), other.end(), data.begin() + 500 * dimensions);
@@ -291,7 +291,7 @@ TEST_CASE("the prefix: learned once it pays, kept up to date by writes") {
   const auto path = temporary("pointsman-prefix");
   index.save(path, Cancel(), {});
   const auto opened = Index::open(path, 2, "cpu", true, Cancel(), {});
-  CHECK(opened->stats().pruning == "norms, prefix of 24 components");
+  CHECK(opened->stats().pruning == "norms, prefix of 32 components");
   const auto again = opened->search(queries, 10, nullptr, 0, Cancel());
   CHECK(again.handles == result.handles);
   CHECK(again.scores == result.scores);

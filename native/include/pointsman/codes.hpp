@@ -32,7 +32,7 @@ inline constexpr uint32_t kCodePage = 1024;
 // Codes lie in tiles of 64 rows, four bytes of a row at a time: tile[step][row][4]. A step of bytes is four
 // dimensions, one of nibbles eight: the low nibbles of its four bytes, then the high ones. A page of prefixes
 // has tiles of the first numbers, which are read in a row, and then tiles of the others.
-inline constexpr uint32_t kPrefixComponents = 24;
+inline constexpr uint32_t kPrefixComponents = 32;
 inline constexpr uint32_t kShortPrefix = 4 * kShortSteps;
 inline constexpr uint32_t coding_steps(uint32_t coding, uint32_t dimensions) {
   return coding == POINTSMAN_PREFIX    ? kPrefixComponents / 4

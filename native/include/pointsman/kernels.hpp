@@ -23,7 +23,7 @@ inline constexpr uint32_t kRowTile = 8;
 inline constexpr uint32_t kTileRows = 64;
 
 // Steps of a short prefix, see codes.hpp.
-inline constexpr uint32_t kShortSteps = 4;
+inline constexpr uint32_t kShortSteps = 5;
 
 // A row whose approximate score reached its query's threshold.
 struct Hit {
@@ -53,14 +53,20 @@ struct CodeTile {
   uint32_t more_steps;
 };
 
+inline constexpr int kMostInBlock = 128;  // · 255 fits into 16 bits
+
 // The scan over one coding of the rows (codes.hpp). A query has two sets of codes: all rows are summed
 // against the coarse ones, and those that their threshold leaves against the rest, too; the full sum is
 // coarse·finer + rest.
 struct CodeKernel {
-  int limit;       // the largest coarse code that is summed without saturating; 0: there is no such kernel
-  int rest_limit;  // the same of the rest
+  int limit;  // the largest coarse code; 0: there is no such kernel
+  // Steps of coarse codes whose products share sums of 16 bits, 0: none do. In such a block, from a step that
+  // is a multiple of it on, neither half of the steps' codes (the first two of each, the last two) may exceed
+  // kMostInBlock in the sum of their magnitudes.
+  uint32_t block;
+  int rest_limit;  // the largest of the rest
   int zero;  // the row code that stands for 0 in the sums: they are Σ c·u where Σ c·(u − zero) is meant
-  int finer;  // at most 2·rest_limit; 255·limit·finer·kMaxDimensions fits into 32 bits
+  int finer;  // at most 2·rest_limit; full sums fit into 32 bits
 
   // Sums the codes of one tile against those of each of `count` queries (at queries[i] the coarse ones for
   // its first steps, after them the rest for all), and writes each (row, query) with its bit in `eligible`
