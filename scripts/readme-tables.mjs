@@ -38,7 +38,6 @@ const REPORTS = {
   'search-dims': describeSearch,
   'search-avx2': describeSearch,
   'search-clustered-avx2': describeSearch,
-  'search-clustered-ivf': describeSearch,
   'search-10m': describeSearch,
   micro: describeMicro,
   build: describeBuild,
