@@ -19,6 +19,10 @@ def say(**facts):
     print(json.dumps(facts), flush=True)
 
 
+def matrix(path, dimensions):
+    return numpy.fromfile(path, numpy.float32).reshape(-1, dimensions)
+
+
 def build_flat(rows):
     index = faiss.IndexFlatIP(rows.shape[1])
     index.add(rows)
@@ -38,9 +42,8 @@ def build_ivf(rows):
 
 
 def main(peer, rows_path, queries_path, dimensions, threads):
-    matrix = lambda path: numpy.fromfile(path, numpy.float32).reshape(-1, int(dimensions))
     faiss.omp_set_num_threads(int(threads))
-    rows, queries = matrix(rows_path), matrix(queries_path)
+    rows, queries = matrix(rows_path, int(dimensions)), matrix(queries_path, int(dimensions))
     start = time.perf_counter()
     index, setting, more_bytes = build_ivf(rows) if peer == "faiss-ivf" else build_flat(rows)
     seconds = time.perf_counter() - start

@@ -90,15 +90,16 @@ void CodeScan::collect(uint32_t found, uint32_t tile, const QueryGroup& group, c
     context_.share(q, selection.threshold());
     thresholds_[active] = threshold(selection, q);
   };
-  const auto fetch = [&](uint32_t h) {
+  // Behind a prefix rows are scored at once.
+  const auto fetch = [&](size_t h) {
     if (coding_ != POINTSMAN_PREFIX || h >= found) return;
     Scorer(context_.request, context_.kernels, 0)
         .fetch(page.block, page.first + tile * kTileRows + hits_[h].row);
   };
-  for (uint32_t h = 0; h < 8; ++h) fetch(h);
+  for (size_t h = 0; h < Scorer::kAhead; ++h) fetch(h);
   for (uint32_t h = 0; h < found; ++h) {
     const CodeHit& hit = hits_[h];
-    fetch(h + 8);
+    fetch(h + Scorer::kAhead);
     if (hit.sum < thresholds_[hit.query].full) continue;  // it has risen since
     const Active& active = active_[hit.query];
     Selection& selection = selections[active.query];

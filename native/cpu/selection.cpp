@@ -6,8 +6,6 @@
 namespace pointsman {
 namespace {
 
-// Rows to come are asked for from memory while one is scored.
-constexpr size_t kAhead = 6;
 constexpr uint32_t kMostPrefetched = 256;  // floats of a row: the processor goes on from there by itself
 
 // Candidates that bounds can't tell apart, as many among the first rows, wait for a threshold that can;
@@ -41,7 +39,7 @@ void Scorer::score_all(std::span<Candidate> candidates) const {
 
 void Selection::reset(uint32_t k) {
   k_ = k;
-  capacity_ = std::max<size_t>(kTileRows, 2 * size_t{k});  // the first tile gives the first threshold
+  capacity_ = std::max<size_t>(kTileRows, 2 * size_t{k});
   threshold_ = -INFINITY;
   worst_handle_ = UINT32_MAX;
   candidates_.clear();

@@ -35,7 +35,8 @@ class Scorer {
       : request_(request), kernels_(kernels), query_(request.queries + size_t{query} * request.stride) {}
 
   void score(Candidate& candidate) const;
-  // Asks for a row from memory, to be scored soon.
+  // Asks for a row from memory that is to be scored after kAhead others.
+  static constexpr size_t kAhead = 6;
   void fetch(uint32_t block, uint32_t row) const;
   // Those that are not scored yet.
   void score_all(std::span<Candidate> candidates) const;
