@@ -280,7 +280,14 @@ TEST_CASE("the code kernels sum exactly, whatever the codes") {
           std::vector<int8_t> codes(count * (first + all));  // the coarse ones of each, then the rest
           const CodeTile tile = tile_of(page.data(), 3, coding, dimensions);
           // Extremes are where a kernel would saturate.
-          for (auto& x : page) x = random.uniform() < 0.5 ? 255 : static_cast<uint8_t>(random.below(256));
+          const auto fill = [&](uint32_t first_step, uint32_t of_steps) {
+            uint8_t* to = page.data() + place_of(3 * kTileRows, first_step, coding, dimensions);
+            for (size_t i = 0; i < size_t{of_steps} * kTileRows * 4; ++i) {
+              to[i] = random.uniform() < 0.5 ? 255 : static_cast<uint8_t>(random.below(256));
+            }
+          };
+          fill(0, tile.steps);
+          if (tile.more_steps > 0) fill(tile.steps, tile.more_steps);
           for (uint32_t q = 0; q < count; ++q) {
             int8_t* coarse = codes.data() + q * (first + all);
             for (size_t i = 0; i < first + all; ++i) {
