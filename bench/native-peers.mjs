@@ -12,33 +12,36 @@ const TREE = 'build/peers';
 export const RECALLS = [0.9, 0.95];
 
 const PYTHONPATH = join(ROOT, 'build/peers-python');
+const LIBRARIES = {
+  openblas: {
+    install: 'apt-get install libopenblas-dev',
+    runs: () => run('cmake', ['-S', 'bench/peers', '-B', TREE]) && run('cmake', ['--build', TREE]),
+  },
+  faiss: {
+    install: 'python3 -m pip install --target build/peers-python -r bench/peers/requirements.txt',
+    runs: () => run('python3', ['-c', 'import faiss, threadpoolctl'], { PYTHONPATH }),
+  },
+};
 const faiss = (peer, environment = {}) => ({
   command: ['python3', 'bench/peers/faiss_peer.py', peer],
   environment: { PYTHONPATH, ...environment },
 });
-const FAISS = {
-  install: 'python3 -m pip install --target build/peers-python -r bench/peers/requirements.txt',
-  test: () => run('python3', ['-c', 'import faiss, threadpoolctl'], { PYTHONPATH }),
-};
-// By the name that the user gives: the processes it stands for, how to see that they can run, and how to install them.
+// By the name that the user gives: the library it needs, and the processes it stands for.
 const PEERS = {
-  openblas: {
-    install: 'apt-get install libopenblas-dev',
-    test: () => run('cmake', ['-S', 'bench/peers', '-B', TREE]) && run('cmake', ['--build', TREE]),
-    processes: [{ command: [join(TREE, 'openblas_peer')], environment: {} }],
-  },
+  openblas: { library: 'openblas', processes: [{ command: [join(TREE, 'openblas_peer')], environment: {} }] },
   // Both of its settings: by default small batches and large ones go different ways.
-  faiss: { ...FAISS, processes: [faiss('faiss'), faiss('faiss-blas', { OMP_WAIT_POLICY: 'passive' })] },
-  'faiss-ivf': { ...FAISS, processes: [faiss('faiss-ivf')], approximate: true },
+  faiss: { library: 'faiss', processes: [faiss('faiss'), faiss('faiss-blas', { OMP_WAIT_POLICY: 'passive' })] },
+  'faiss-ivf': { library: 'faiss', processes: [faiss('faiss-ivf')], approximate: true },
 };
 export const NATIVE_PEERS = Object.keys(PEERS);
 
 /** Contenders (see contenders.mjs), of those that are installed; of the others one line is told. */
 export async function startNativePeers(data, { threads, peers, say }) {
-  const there = peers.filter((peer) => {
-    const runs = PEERS[peer].test();
-    if (!runs) say(`SKIPPED ${peer}: not installed. ${PEERS[peer].install}`);
-    return runs;
+  const there = Object.entries(LIBRARIES).flatMap(([library, { install, runs }]) => {
+    const own = peers.filter((peer) => PEERS[peer].library === library);
+    if (own.length === 0 || runs()) return own;
+    say(`SKIPPED ${own.join(', ')}: not installed, or it can't be built. ${install}`);
+    return [];
   });
   if (there.length === 0) return [];
 

@@ -68,14 +68,21 @@ void Selection::drop_below(float threshold) {
 }
 
 bool Selection::shrink(const Scorer& scorer) {
-  const float before = threshold_;
   drop_below(threshold_);
-  if (candidates_.size() > k_ + kMostRooms * room()) settle(scorer);
+  const bool many = candidates_.size() > k_ + kMostRooms * room();
+  if (many) {
+    settle(scorer);
+    threshold_ = candidates_.back().lower;
+    worst_handle_ = candidates_.back().handle;
+    best_.clear();
+    for (const Candidate& candidate : candidates_) best_.push_back(candidate.lower);
+    std::make_heap(best_.begin(), best_.end(), std::greater<>());
+  }
   capacity_ = candidates_.size() + room();
-  return threshold_ > before || worst_handle_ != UINT32_MAX;
+  return many;
 }
 
-// Scores all that may be among the k best, and keeps these.
+// Scores all that may be among the k best, and keeps these, the worst of them last.
 void Selection::settle(const Scorer& scorer) {
   if (candidates_.size() > k_) {
     // Those that are best as far as bounds can tell: what the worst of them scores spares others.
@@ -90,14 +97,8 @@ void Selection::settle(const Scorer& scorer) {
   }
   scorer.score_all(candidates_);
   if (candidates_.size() < k_) return;
-  const auto last = candidates_.begin() + (k_ - 1);
-  std::nth_element(candidates_.begin(), last, candidates_.end(), better);
-  threshold_ = last->lower;
-  worst_handle_ = last->handle;
+  std::nth_element(candidates_.begin(), candidates_.begin() + (k_ - 1), candidates_.end(), better);
   candidates_.resize(k_);
-  best_.clear();
-  for (const Candidate& candidate : candidates_) best_.push_back(candidate.lower);
-  std::make_heap(best_.begin(), best_.end(), std::greater<>());
 }
 
 const std::vector<Candidate>& Selection::finish(float reached, const Scorer& scorer) {

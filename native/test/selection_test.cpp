@@ -1,6 +1,9 @@
 // What a selection keeps when others' thresholds drop candidates that its own bounds took for the best.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cmath>
+#include <functional>
 #include <vector>
 
 #include "cpu/selection.hpp"

@@ -46,17 +46,17 @@ inline constexpr size_t page_bytes(uint32_t coding, uint32_t dimensions) {
 inline constexpr uint32_t first_steps(uint32_t coding, uint32_t dimensions) {
   return coding == POINTSMAN_PREFIX ? kShortPrefix / 4 : coding_steps(coding, dimensions);
 }
-inline CodeTile tile_of(const uint8_t* page, uint32_t tile, uint32_t coding, uint32_t dimensions) {
-  constexpr size_t kStep = kTileRows * 4;
-  const uint32_t first = first_steps(coding, dimensions), more = coding_steps(coding, dimensions) - first;
-  return {page + tile * first * kStep, first, page + (kCodePage * first * 4) + tile * more * kStep, more};
-}
 // Where the four bytes of a row's step are in its page.
 inline constexpr size_t place_of(uint32_t row, uint32_t step, uint32_t coding, uint32_t dimensions) {
   const uint32_t first = first_steps(coding, dimensions), more = coding_steps(coding, dimensions) - first;
   const size_t tile = row / kTileRows, in_tile = row % kTileRows * size_t{4};
   if (step < first) return (tile * first + step) * kTileRows * 4 + in_tile;
   return size_t{first} * kCodePage * 4 + (tile * more + step - first) * kTileRows * 4 + in_tile;
+}
+inline CodeTile tile_of(const uint8_t* page, uint32_t tile, uint32_t coding, uint32_t dimensions) {
+  const uint32_t first = first_steps(coding, dimensions), row = tile * kTileRows;
+  return {page + place_of(row, 0, coding, dimensions), first, page + place_of(row, first, coding, dimensions),
+          coding_steps(coding, dimensions) - first};
 }
 // A set of a query's codes for so many steps, one a component, zeros up to a whole step.
 inline constexpr size_t query_bytes(uint32_t coding, uint32_t steps) {
