@@ -6,8 +6,10 @@
 #include "core/backends.hpp"
 #include "core/directory.hpp"
 #include "core/search_queue.hpp"
+#include "pointsman/buffer.hpp"
 #include "pointsman/index.hpp"
 #include "pointsman/isa.hpp"
+#include "pointsman/thread_pool.hpp"
 
 namespace pointsman::addon {
 namespace {
@@ -42,17 +44,38 @@ struct Texts {
 
  private:
   void add_one(const Napi::Value& value, const char* name) {
+    // Most are short: one call gives text and length, unless it may have been cut off.
+    char small[64];
     size_t length = 0;
-    if (napi_get_value_string_utf8(value.Env(), value, nullptr, 0, &length) != napi_ok || length == 0) {
+    if (napi_get_value_string_utf8(value.Env(), value, small, sizeof small, &length) != napi_ok ||
+        length == 0) {
       throw Error(Code::BAD_ARGUMENT, std::string(name) + " must be strings that are not empty");
     }
-    const size_t begin = bytes.size();
-    bytes.resize(begin + length + 1);  // Node-API ends it with a zero
-    napi_get_value_string_utf8(value.Env(), value, bytes.data() + begin, length + 1, &length);
-    bytes.resize(begin + length);
+    if (length < sizeof small - 4) {
+      bytes.append(small, length);
+    } else {
+      napi_get_value_string_utf8(value.Env(), value, nullptr, 0, &length);
+      const size_t begin = bytes.size();
+      bytes.resize(begin + length + 1);  // Node-API ends it with a zero
+      napi_get_value_string_utf8(value.Env(), value, bytes.data() + begin, length + 1, &length);
+      bytes.resize(begin + length);
+    }
     ends.push_back(bytes.size());
   }
 };
+
+// On all threads, while JavaScript waits.
+Buffer copied(std::span<const float> values) {
+  constexpr size_t kAtOnce = size_t{1} << 20;
+  Buffer copy(values.size_bytes());
+  const auto* from = reinterpret_cast<const uint8_t*>(values.data());
+  ThreadPool& pool = ThreadPool::shared();
+  pool.parallel_for((values.size_bytes() + kAtOnce - 1) / kAtOnce, pool.size(), [&](size_t part, unsigned) {
+    const size_t begin = part * kAtOnce;
+    std::memcpy(copy.as<uint8_t>() + begin, from + begin, std::min(kAtOnce, values.size_bytes() - begin));
+  });
+  return copy;
+}
 
 class BatchObject : public Napi::ObjectWrap<BatchObject> {
  public:
@@ -62,7 +85,7 @@ class BatchObject : public Napi::ObjectWrap<BatchObject> {
   struct Rows {
     uint32_t dimensions = 0;
     size_t count = 0;
-    std::vector<float> values;
+    Buffer values;
     Texts ids;
   };
 
@@ -76,7 +99,7 @@ class BatchObject : public Napi::ObjectWrap<BatchObject> {
       if (values.size() != rows_->count * rows_->dimensions) {
         throw Error(Code::WRONG_SHAPE, "vectors must hold rows × dimensions numbers");
       }
-      rows_->values.assign(values.begin(), values.end());
+      rows_->values = copied(values);
       return info.Env().Undefined();
     });
   }
@@ -236,7 +259,8 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
       return launch(
           info.Env(), info[1],
           [target, rows](const Cancel& cancel, const Progress& progress) -> Settle {
-            target->upsert(rows->ids.views(), rows->values, cancel, progress);
+            const std::span<const float> values(rows->values.as<float>(), rows->count * rows->dimensions);
+            target->upsert(rows->ids.views(), values, cancel, progress);
             return [](Napi::Env env) -> Napi::Value { return env.Undefined(); };
           },
           writes_);

@@ -15,7 +15,6 @@ constexpr uint32_t kGrave = UINT32_MAX - 1;  // a removed id: probing goes on pa
 constexpr size_t kPortion = 2048;            // ids handled under one hold of the lock
 constexpr size_t kArenaChunk = size_t{1} << 16;
 
-uint64_t hash_of(std::string_view id) { return hash64(id.data(), id.size()); }
 uint32_t tag_of(uint64_t hash) { return static_cast<uint32_t>(hash >> 32); }
 
 Error unknown(uint32_t handle) {
@@ -28,6 +27,17 @@ void in_portions(size_t count, std::mutex& mutex, const Body& body) {
     std::lock_guard lock(mutex);
     const size_t end = std::min(count, start + kPortion);
     for (size_t i = start; i < end; ++i) body(i);
+  }
+}
+
+// The same with the ids' hashes, whose slots in `table` are fetched ahead.
+template <typename Slot, typename Body>
+void in_portions(std::span<const std::string_view> ids, std::mutex& mutex, const std::vector<Slot>& table,
+                 const Body& body) {
+  for (size_t start = 0; start < ids.size(); start += kPortion) {
+    std::lock_guard lock(mutex);
+    const auto portion = ids.subspan(start, std::min(kPortion, ids.size() - start));
+    with_hashes(portion, table, [&](size_t i, uint64_t hash) { body(start + i, hash); });
   }
 }
 
@@ -54,7 +64,7 @@ uint32_t Directory::find(std::string_view id) const {
 }
 
 void Directory::find_all(std::span<const std::string_view> ids, uint32_t* handles) const {
-  in_portions(ids.size(), mutex_, [&](size_t i) { handles[i] = find_locked(ids[i], hash_of(ids[i])); });
+  in_portions(ids, mutex_, table_, [&](size_t i, uint64_t hash) { handles[i] = find_locked(ids[i], hash); });
 }
 
 std::string Directory::id_of(uint32_t handle) const {
@@ -158,13 +168,11 @@ void Directory::insert_locked(uint32_t handle, uint64_t hash) noexcept {
   ++live_;
 }
 
-void Directory::publish(uint32_t first, size_t count) noexcept {
-  in_portions(count, mutex_, [&](size_t i) {
-    const uint32_t handle = first + static_cast<uint32_t>(i);
-    insert_locked(handle, hash_of(entries_[handle].view()));
-  });
+void Directory::publish(std::span<const std::string_view> ids, uint32_t first) noexcept {
+  in_portions(ids, mutex_, table_,
+              [&](size_t i, uint64_t hash) { insert_locked(first + static_cast<uint32_t>(i), hash); });
   std::lock_guard lock(mutex_);
-  next_handle_ = first + static_cast<uint32_t>(count);
+  next_handle_ = first + static_cast<uint32_t>(ids.size());
 }
 
 void Directory::move(std::span<const uint32_t> handles, std::span<const Location> rows) noexcept {

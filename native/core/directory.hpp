@@ -3,6 +3,7 @@
 // is held for microseconds: long writes go in portions, and growing happens outside it.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -14,8 +15,27 @@
 #include <vector>
 
 #include "core/storage.hpp"
+#include "pointsman/hash.hpp"
 
 namespace pointsman {
+
+inline uint64_t hash_of(std::string_view id) { return hash64(id.data(), id.size()); }
+
+// Calls body(i, hash) for every id in turn; its slot in a hash table, whose size is a power of two or 0, is
+// fetched ahead.
+template <typename Slot, typename Body>
+void with_hashes(std::span<const std::string_view> ids, const std::vector<Slot>& table, const Body& body) {
+  constexpr size_t kAtOnce = 32;
+  uint64_t hashes[kAtOnce];
+  for (size_t start = 0; start < ids.size(); start += kAtOnce) {
+    const size_t count = std::min(kAtOnce, ids.size() - start);
+    for (size_t i = 0; i < count; ++i) {
+      hashes[i] = hash_of(ids[start + i]);
+      if (!table.empty()) __builtin_prefetch(&table[hashes[i] & (table.size() - 1)]);
+    }
+    for (size_t i = 0; i < count; ++i) body(start + i, hashes[i]);
+  }
+}
 
 class Directory {
  public:
@@ -45,8 +65,8 @@ class Directory {
   // May throw; undo by `withdraw`.
   void append(std::span<const std::string_view> ids, std::span<const Location> rows);
   void withdraw(uint32_t first_handle) noexcept;
-  // The rest never throws. `first`..: the handles of one append.
-  void publish(uint32_t first, size_t count) noexcept;
+  // The rest never throws. `first`..: the handles that one append gave `ids`.
+  void publish(std::span<const std::string_view> ids, uint32_t first) noexcept;
   void move(std::span<const uint32_t> handles, std::span<const Location> rows) noexcept;
   void remove(std::span<const uint32_t> handles) noexcept;
 

@@ -6,13 +6,13 @@
 #include <cstring>
 
 #include "core/state.hpp"
-#include "pointsman/hash.hpp"
 #include "pointsman/thread_pool.hpp"
 
 namespace pointsman {
 namespace {
 
-constexpr size_t kRowsAtOnce = 4096;  // copied between two looks at `cancel`
+constexpr size_t kRowsAtOnce = 4096;  // checked between two looks at `cancel`
+constexpr size_t kFetchAhead = 4;     // rows
 constexpr uint64_t kRotateFrom = 32768;
 constexpr uint64_t kRotationSample = 2048;
 
@@ -23,29 +23,27 @@ void refuse_bad_ids(std::span<const std::string_view> ids) {
   if (ids.size() < 2) return;
   const size_t mask = std::bit_ceil(ids.size() * 2) - 1;
   std::vector<uint32_t> table(mask + 1, UINT32_MAX);
-  for (size_t i = 0; i < ids.size(); ++i) {
-    size_t slot = hash64(ids[i].data(), ids[i].size()) & mask;
+  with_hashes(ids, table, [&](size_t i, uint64_t hash) {
+    size_t slot = hash & mask;
     for (; table[slot] != UINT32_MAX; slot = (slot + 1) & mask) {
       if (ids[table[slot]] == ids[i]) {
         throw Error(Code::DUPLICATE_ID, "the id '" + std::string(ids[i]) + "' is named twice");
       }
     }
     table[slot] = static_cast<uint32_t>(i);
-  }
+  });
 }
 
-// Deals out places so that the rows of one call lie by falling norm: pages of like norms have a fitting
-// scale, and a search that has seen the large ones can skip the pages whose norm can't reach its k-th best.
-std::vector<Location> places_by_norm(const std::vector<Location>& places, const std::vector<float>& norms) {
+// The rows of one call by falling norm: pages of like norms have a fitting scale, and a search that has seen
+// the large ones can skip the pages whose norm can't reach its k-th best.
+std::vector<uint32_t> by_norm(const std::vector<float>& norms) {
   // Norms are not negative: their bits are in their order. Rows of one norm stay in theirs.
-  std::vector<uint64_t> order(norms.size());
-  for (size_t i = 0; i < order.size(); ++i) {
-    order[i] = uint64_t{~std::bit_cast<uint32_t>(norms[i])} << 32 | i;
+  std::vector<uint64_t> keys(norms.size());
+  for (size_t i = 0; i < keys.size(); ++i) {
+    keys[i] = uint64_t{~std::bit_cast<uint32_t>(norms[i])} << 32 | i;
   }
-  std::sort(order.begin(), order.end());
-  std::vector<Location> dealt(places.size());
-  for (size_t i = 0; i < order.size(); ++i) dealt[static_cast<uint32_t>(order[i])] = places[i];
-  return dealt;
+  std::sort(keys.begin(), keys.end());
+  return {keys.begin(), keys.end()};
 }
 
 // A version in the making: the current one, with places for more rows and more dead ones.
@@ -62,41 +60,43 @@ class Draft {
     places.reserve(count);
     while (places.size() < count) {
       Extent& tail = open_tail(count - places.size());
-      const uint32_t slot = tail_slot_;
-      const uint32_t pages_before = tail.rows / kCodePage;
       const uint32_t take =
           static_cast<uint32_t>(std::min<size_t>(count - places.size(), tail.block->capacity - tail.rows));
-      for (uint32_t i = 0; i < take; ++i) places.push_back({slot, tail.rows + i});
+      for (uint32_t i = 0; i < take; ++i) places.push_back({tail_slot_, tail.rows + i});
       tail.rows += take;
-      for (uint32_t page = pages_before; page < tail.rows / kCodePage; ++page)
-        full_pages_.push_back({slot, page});
     }
     next_->live += count;
     return places;
   }
 
-  // Once the rows placed are filled: encodes the pages that they completed.
-  void encode(unsigned threads, const Cancel& cancel) {
-    const bool rotated = seek_rotation(threads, cancel);
-    for (Extent& extent : next_->extents) {
-      if (!next_->rotation || !extent.block || extent.prefixes) continue;
-      extent.prefixes = std::make_shared<Prefixes>(extent.block->capacity);
+  // Fills what `place` gave, page by page: write(begin, end) fills those places, then the page is coded while
+  // its rows are at hand.
+  template <typename Write>
+  void fill(const std::vector<Location>& places, unsigned threads, const Cancel& cancel, const Write& write) {
+    std::vector<size_t> starts;
+    for (size_t i = 0; i < places.size(); ++i) {
+      if (i == 0 || places[i].slot != places[i - 1].slot || places[i].row % kCodePage == 0)
+        starts.push_back(i);
     }
-    ThreadPool::shared().parallel_for(full_pages_.size(), threads, [&](size_t i, unsigned) {
+    starts.push_back(places.size());
+    if (next_->rotation) add_prefixes();
+    ThreadPool::shared().parallel_for(starts.size() - 1, threads, [&](size_t part, unsigned) {
       cancel.check();
-      const auto [slot, page] = full_pages_[i];
+      write(starts[part], starts[part + 1]);
+      const auto [slot, last] = places[starts[part + 1] - 1];
+      if ((last + 1) % kCodePage != 0) return;
       Extent& extent = next_->extents[slot];
-      extent.block->encode(page, dimensions_, stride_);
-      if (next_->rotation && !rotated)
-        extent.prefixes->encode(*next_->rotation, *extent.block, page, stride_);
+      extent.block->encode(last / kCodePage, dimensions_, stride_);
+      if (next_->rotation) encode_prefixes(extent, last / kCodePage);
     });
-    if (!rotated) return;
+    if (!seek_rotation(threads, cancel)) return;
+    add_prefixes();
     ThreadPool::shared().parallel_for(next_->extents.size(), threads, [&](size_t slot, unsigned) {
       Extent& extent = next_->extents[slot];
       if (!extent.block) return;
       for (uint32_t page = 0; page < extent.rows / kCodePage; ++page) {
         cancel.check();
-        extent.prefixes->encode(*next_->rotation, *extent.block, page, stride_);
+        encode_prefixes(extent, page);
       }
     });
   }
@@ -126,6 +126,17 @@ class Draft {
   std::shared_ptr<const Version> finish() noexcept { return std::move(next_); }
 
  private:
+  void add_prefixes() {
+    for (Extent& extent : next_->extents) {
+      if (extent.block && !extent.prefixes)
+        extent.prefixes = std::make_shared<Prefixes>(extent.block->capacity);
+    }
+  }
+
+  void encode_prefixes(const Extent& extent, uint32_t page) const {
+    extent.prefixes->encode(*next_->rotation, *extent.block, page, stride_);
+  }
+
   // A rotation is learned once there are rows enough to repay it, from a sample spread over all of them;
   // where it does not pay, again when the index has doubled. True when this draft has a new one.
   bool seek_rotation(unsigned threads, const Cancel& cancel) {
@@ -173,7 +184,6 @@ class Draft {
 
   std::shared_ptr<Version> next_;
   const uint32_t dimensions_, stride_;
-  std::vector<Location> full_pages_;  // `row` counts pages
   uint32_t tail_slot_ = UINT32_MAX;
   std::vector<uint32_t> sealed_;
   std::vector<std::shared_ptr<DeadRows>> own_dead_;  // by slot: copies that this draft made
@@ -189,24 +199,25 @@ void Index::upsert(std::span<const std::string_view> ids, std::span<const float>
                                        std::to_string(rows.size()));
   }
   if (ids.empty()) return;
-  refuse_bad_ids(ids);
-  const auto in_parts = [&](const auto& body) {
-    ThreadPool::shared().parallel_for(
-        (ids.size() + kRowsAtOnce - 1) / kRowsAtOnce, threads_, [&](size_t part, unsigned) {
-          cancel.check();
-          body(part * kRowsAtOnce, std::min(ids.size(), (part + 1) * kRowsAtOnce));
-        });
-  };
   std::vector<float> norms(ids.size());
-  in_parts([&](size_t begin, size_t end) {
-    for (size_t i = begin; i < end; ++i) {
-      norms[i] = checked_norm(rows.data() + i * dimensions_, dimensions_, "vector", i);
-    }
-  });
+  ThreadPool::shared().parallel_for(
+      (ids.size() + kRowsAtOnce - 1) / kRowsAtOnce, threads_, [&](size_t part, unsigned) {
+        cancel.check();
+        for (size_t i = part * kRowsAtOnce; i < std::min(ids.size(), (part + 1) * kRowsAtOnce); ++i)
+          norms[i] = checked_norm(rows.data() + i * dimensions_, dimensions_, "vector", i);
+      });
 
   Directory& directory = *state_->directory;
-  std::vector<uint32_t> handles(ids.size());
-  directory.find_all(ids, handles.data());
+  std::vector<uint32_t> handles(ids.size()), order;
+  // One after another each of these takes as long as all that two threads do to the rows.
+  ThreadPool::shared().parallel_for(2, threads_, [&](size_t part, unsigned) {
+    if (part == 0) {
+      refuse_bad_ids(ids);
+      directory.find_all(ids, handles.data());
+    } else {
+      order = by_norm(norms);
+    }
+  });
   std::vector<std::string_view> fresh;
   for (size_t i = 0; i < ids.size(); ++i) {
     if (handles[i] == Directory::kNoHandle) fresh.push_back(ids[i]);
@@ -217,31 +228,35 @@ void Index::upsert(std::span<const std::string_view> ids, std::span<const float>
 
   const auto base = state_->current();
   Draft draft(*base, dimensions_, stride_);
-  const std::vector<Location> places = places_by_norm(draft.place(ids.size()), norms);
+  const std::vector<Location> places = draft.place(ids.size());
+  std::vector<Location> place_of(ids.size());
+  for (size_t i = 0; i < order.size(); ++i) place_of[order[i]] = places[i];
   std::vector<uint32_t> moved;
   std::vector<Location> moved_to, fresh_at;
   for (size_t i = 0; i < ids.size(); ++i) {
     if (handles[i] == Directory::kNoHandle) {
       handles[i] = first + static_cast<uint32_t>(fresh_at.size());
-      fresh_at.push_back(places[i]);
+      fresh_at.push_back(place_of[i]);
     } else {
       draft.bury(directory.locate(handles[i]));
       moved.push_back(handles[i]);
-      moved_to.push_back(places[i]);
+      moved_to.push_back(place_of[i]);
     }
   }
   draft.next_handle(first + static_cast<uint32_t>(fresh.size()));
 
   std::atomic<uint64_t> done{0};
-  in_parts([&](size_t begin, size_t end) {
+  const auto row_of = [&](size_t i) { return rows.data() + size_t{order[i]} * dimensions_; };
+  draft.fill(places, threads_, cancel, [&](size_t begin, size_t end) {
     for (size_t i = begin; i < end; ++i) {
-      pad_row(rows.data() + i * dimensions_, dimensions_, stride_, draft.row(places[i]));
-      draft.norm(places[i]) = norms[i];
-      draft.handle(places[i]) = handles[i];
+      for (uint32_t j = 0; i + kFetchAhead < end && j < dimensions_; j += kRowAlign)
+        __builtin_prefetch(row_of(i + kFetchAhead) + j);
+      pad_row(row_of(i), dimensions_, stride_, draft.row(places[i]));
+      draft.norm(places[i]) = norms[order[i]];
+      draft.handle(places[i]) = handles[order[i]];
     }
     if (progress) progress(done += end - begin, ids.size());
   });
-  draft.encode(threads_, cancel);
 
   directory.reserve(fresh.size());
   try {
@@ -252,7 +267,7 @@ void Index::upsert(std::span<const std::string_view> ids, std::span<const float>
     throw;
   }
   state_->publish(draft.finish());
-  directory.publish(first, fresh.size());
+  directory.publish(fresh, first);
   directory.move(moved, moved_to);
   compact();
 }
@@ -297,15 +312,16 @@ void Index::compact() noexcept {
       }
     }
     const std::vector<Location> to = draft.place(from.size());
+    for (const Location at : from) draft.bury(at);
     std::vector<uint32_t> handles(from.size());
-    for (size_t i = 0; i < from.size(); ++i) {
-      handles[i] = draft.handle(from[i]);
-      draft.handle(to[i]) = handles[i];
-      draft.norm(to[i]) = draft.norm(from[i]);
-      std::memcpy(draft.row(to[i]), draft.row(from[i]), stride_ * sizeof(float));
-      draft.bury(from[i]);
-    }
-    draft.encode(threads_, Cancel());
+    draft.fill(to, threads_, Cancel(), [&](size_t begin, size_t end) {
+      for (size_t i = begin; i < end; ++i) {
+        handles[i] = draft.handle(from[i]);
+        draft.handle(to[i]) = handles[i];
+        draft.norm(to[i]) = draft.norm(from[i]);
+        std::memcpy(draft.row(to[i]), draft.row(from[i]), stride_ * sizeof(float));
+      }
+    });
     auto after = std::make_shared<Version>();
     const auto moved = draft.finish();
     *after = *moved;
