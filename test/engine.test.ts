@@ -204,6 +204,19 @@ describe('the event loop', () => {
 });
 
 describe('snapshots', () => {
+  it('go with their indexes, also with those that nobody closes', async () => {
+    const path = join(folder, 'forgotten.bin');
+    const index = new ExpertIndex({ dimensions: 8 });
+    await index.upsert(names(100_000), vectors(100_000, 8));
+    await index.save(path);
+    const before = process.memoryUsage().rss;
+    const times = 80;
+    for (let n = 0; n < times; n++) await (await ExpertIndex.open(path)).search(vectors(1, 8), { k: 1 });
+    // An index takes as much as its ids and its file; the collector must have seen most of them go.
+    expect(process.memoryUsage().rss - before).toBeLessThan((times / 2) * index.stats().bytes);
+    index.close();
+  });
+
   it('open gives what save wrote, and a torn or altered file is refused', async () => {
     const path = join(folder, 'index.bin');
     const index = new ExpertIndex({ dimensions: 33 });

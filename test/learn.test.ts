@@ -5,6 +5,7 @@ import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { LearnedModel, learn, readInteractions, readOutcomeMatrix, tableOf } from '../src/learn/index.js';
 import { Random } from '../src/random.js';
+import { Router } from '../src/route/index.js';
 import type { Conversation, Interaction } from '../src/types.js';
 
 let folder: string;
@@ -168,7 +169,16 @@ describe('a saved model', () => {
       await expect(LearnedModel.open(path)).rejects.toMatchObject({ code: 'FILE_MISSING' });
       await writeFile(join(path, name), whole);
     }
-    await expect(LearnedModel.open(path)).resolves.toBeDefined();
+    const opened = await LearnedModel.open(path);
+    const router = await Router.open(path);
+    opened.close();
+    await expect((await Router.from(opened)).route(asked)).rejects.toMatchObject({ code: 'CLOSED' });
+    await expect(opened.save(path)).rejects.toMatchObject({ code: 'CLOSED' });
+    await router.route(asked);
+    router.close();
+    router.close();
+    await expect(router.route(asked)).rejects.toMatchObject({ code: 'CLOSED' });
+    await Router.open(path); // what was closed is whole on disk
   });
 });
 

@@ -139,7 +139,11 @@ describe('learn with an encoder', () => {
     const live = await (await Router.from(online)).route(conversations);
     expect(live.map(({ expert }) => expert)).toEqual(asked.map(better));
     await opened.save(join(folder, 'again'));
-    expect((await LearnedModel.open(join(folder, 'again'), { encoder })).version).toBe(model.version);
+    const again = await LearnedModel.open(join(folder, 'again'), { encoder });
+    expect(again.version).toBe(model.version);
+    again.close();
+    again.close();
+    await expect(again.encoder.encode(conversations)).rejects.toMatchObject({ code: 'CLOSED' });
   });
 
   it('gives the same model on every thread count', async () => {

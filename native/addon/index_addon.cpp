@@ -155,6 +155,27 @@ class FilterObject : public Napi::ObjectWrap<FilterObject> {
   std::shared_ptr<const Filter> filter;  // null when made by JavaScript itself
 };
 
+// What an index takes of memory, as JavaScript's collector counts it: it sees only a small object, and would
+// leave an index that nobody closed where it is. Used on the environment's thread.
+class Account {
+ public:
+  explicit Account(Napi::Env env) : env_(env) {}
+  void set(uint64_t bytes) {
+    if (closed_) return;
+    Napi::MemoryManagement::AdjustExternalMemory(env_, static_cast<int64_t>(bytes - bytes_));
+    bytes_ = bytes;
+  }
+  void close() {
+    set(0);
+    closed_ = true;
+  }
+
+ private:
+  Napi::Env env_;
+  uint64_t bytes_ = 0;
+  bool closed_ = false;
+};
+
 class IndexObject : public Napi::ObjectWrap<IndexObject> {
  public:
   static constexpr napi_type_tag kTag = {0x706F696E74736D61, 0x6E2E696E646578};
@@ -162,6 +183,7 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
   explicit IndexObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<IndexObject>(info) {
     guarded(info, [&]() -> Napi::Value {
       tag(info.This(), kTag);
+      account_ = std::make_shared<Account>(info.Env());
       if (auto opened = std::move(environment(info.Env()).opened)) {  // by open(), just now
         adopt(std::move(opened));
         return info.Env().Undefined();
@@ -175,6 +197,10 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
       adopt(std::make_shared<Index>(static_cast<uint32_t>(dimensions), threads, text(info[2], "backend")));
       return info.Env().Undefined();
     });
+  }
+
+  ~IndexObject() override {
+    if (account_) account_->close();
   }
 
   static Napi::Value open(const Napi::CallbackInfo& info) {
@@ -215,6 +241,7 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
  private:
   void adopt(std::shared_ptr<Index> index) {
     index_ = std::move(index);
+    account_->set(index_->bytes());
     writes_ = std::make_shared<Strand>();
     searches_ = std::make_shared<SearchQueue>(index_);
   }
@@ -258,10 +285,13 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
       auto rows = unwrap<BatchObject>(info[0], "batch").take(target->dimensions());
       return launch(
           info.Env(), info[1],
-          [target, rows](const Cancel& cancel, const Progress& progress) -> Settle {
+          [target, rows, account = account_](const Cancel& cancel, const Progress& progress) -> Settle {
             const std::span<const float> values(rows->values.as<float>(), rows->count * rows->dimensions);
             target->upsert(rows->ids.views(), values, cancel, progress);
-            return [](Napi::Env env) -> Napi::Value { return env.Undefined(); };
+            return [account, bytes = target->bytes()](Napi::Env env) -> Napi::Value {
+              account->set(bytes);
+              return env.Undefined();
+            };
           },
           writes_);
     });
@@ -274,9 +304,10 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
       ids->add(info[0], "ids");
       return launch(
           info.Env(), info.Env().Undefined(),
-          [target, ids](const Cancel&, const Progress&) -> Settle {
+          [target, ids, account = account_](const Cancel&, const Progress&) -> Settle {
             const size_t removed = target->remove(ids->views());
-            return [removed](Napi::Env env) -> Napi::Value {
+            return [removed, account, bytes = target->bytes()](Napi::Env env) -> Napi::Value {
+              account->set(bytes);
               return Napi::Number::New(env, static_cast<double>(removed));
             };
           },
@@ -427,6 +458,7 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
 
   Napi::Value close(const Napi::CallbackInfo& info) {
     return method<IndexObject>(info, [&]() -> Napi::Value {
+      account_->close();
       index_.reset();  // running work holds it until it ends
       searches_.reset();
       return info.Env().Undefined();
@@ -436,6 +468,7 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
   std::shared_ptr<Index> index_;  // null once closed
   std::shared_ptr<Strand> writes_;
   std::shared_ptr<SearchQueue> searches_;
+  std::shared_ptr<Account> account_;
 };
 
 Napi::Value doctor(const Napi::CallbackInfo& info) {

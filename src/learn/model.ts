@@ -157,6 +157,15 @@ export class LearnedModel {
     return index;
   }
 
+  /**
+   * Gives back the memory of an opened model's experts, and of remembered conversations. What needs them fails with CLOSED from now on,
+   * requests under way, too: await them first. Closing twice is no error.
+   */
+  close(): void {
+    if (this.#experts instanceof ExpertIndex) this.#experts.close();
+    if ('memory' in this.#arrays) this.#arrays.memory?.index.close();
+  }
+
   /** The experts' vectors of a model from `learn`. @throws PointsmanError BAD_ARGUMENT for an opened model: ask its index */
   expertVectors(): ExpertVectors {
     if (this.#experts instanceof ExpertIndex) throw new PointsmanError('BAD_ARGUMENT', "an opened model's experts are in its index");

@@ -53,6 +53,7 @@ const OPTIONS = Object.keys({
 export class Router {
   readonly #source: LiveParts;
   #checked: RouterParts;
+  #opened: LearnedModel | undefined;
 
   /** @throws PointsmanError BAD_ARGUMENT when a part is missing, WRONG_SHAPE when they do not fit each other */
   constructor(parts: RouterParts | LiveParts) {
@@ -78,7 +79,23 @@ export class Router {
     folder: string,
     options: TaskOptions & { threads?: number | undefined; encoder?: Encoder | undefined } = {},
   ): Promise<Router> {
-    return Router.from(await LearnedModel.open(folder, options), options);
+    const model = await LearnedModel.open(folder, options);
+    try {
+      const router = await Router.from(model, options);
+      router.#opened = model;
+      return router;
+    } catch (error) {
+      model.close();
+      throw error;
+    }
+  }
+
+  /**
+   * Closes the model that `Router.open` opened: requests fail with CLOSED from now on, those under way, too: await them first. A router over
+   * somebody else's parts leaves them as they are. Closing twice is no error.
+   */
+  close(): void {
+    this.#opened?.close();
   }
 
   /** The metrics that an objective may weigh. */
