@@ -54,7 +54,7 @@ export class PointsmanError extends Error {
 }
 
 /** Refuses options that are no object, and names that nobody would read: a slip of the pen must not be passed over. */
-export function checkOptions(options: unknown, known: readonly string[] | undefined, what: string): void {
+export function checkOptions<T>(options: T, known: readonly string[] | undefined, what: string): T {
   if (options === null || typeof options !== 'object') {
     throw new PointsmanError('BAD_ARGUMENT', `the options of ${what} must be an object, not ${String(options)}`);
   }
@@ -62,6 +62,7 @@ export function checkOptions(options: unknown, known: readonly string[] | undefi
   if (unknown !== undefined) {
     throw new PointsmanError('BAD_ARGUMENT', `${what} has no option '${unknown}'; it has ${known?.join(', ')}`);
   }
+  return options;
 }
 
 /** `1 expert`, `2 experts`. */

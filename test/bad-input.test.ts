@@ -3,7 +3,19 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { factorise, learn, OnlineLearner, tableOf } from '../src/learn/index.js';
+import {
+  Factorisation,
+  factorise,
+  LearnedModel,
+  learn,
+  OnlineLearner,
+  readInteractions,
+  readOutcomeMatrix,
+  readPreferences,
+  readScoreTable,
+  readTranscripts,
+  tableOf,
+} from '../src/learn/index.js';
 import { Random } from '../src/random.js';
 import { Router } from '../src/route/index.js';
 import type { Interaction, OutcomeTable, ScoreTable } from '../src/types.js';
@@ -135,6 +147,43 @@ describe('a feature table with holes', () => {
       message: expect.stringMatching(/no score in the dimension 'y'/),
     });
     await expect(learner.add('endless', [Number.POSITIVE_INFINITY, 0])).rejects.toMatchObject({ code: 'BAD_ARGUMENT' });
+  });
+});
+
+describe('options that are null', () => {
+  it('in whatever takes options', async () => {
+    const none = null as never;
+    const table = tableOf(drawLog(40));
+    const model = await learn(table);
+    const learner = await OnlineLearner.start(model);
+    const taste = await factorise([{ user: 'u', expert: 'e' }], { factors: 1, sweeps: 1 });
+    const path = join(folder, 'nothing');
+    const calls: (() => unknown)[] = [
+      () => model.save(path, none),
+      () => model.index(none),
+      () => LearnedModel.open(path, none),
+      () => model.encoder.encode([say('Hi')], none),
+      () => Router.open(path, none),
+      () => Router.from(model, none),
+      () => learner.update([], none),
+      () => learner.age(1, none),
+      () => learner.refit(table, none),
+      () => taste.index(none),
+      () => taste.save(path, none),
+      () => Factorisation.open(path, none),
+      () => taste.foldIn([], none),
+      () => readInteractions(path, none),
+      () => readOutcomeMatrix(path, none),
+      () => readPreferences(path, none),
+      () => readScoreTable(path, none),
+      () => readTranscripts(path, none),
+    ];
+    for (const act of calls) {
+      await expect((async () => act())(), String(act)).rejects.toMatchObject({
+        code: 'BAD_ARGUMENT',
+        message: expect.stringContaining('must be an object, not null'),
+      });
+    }
   });
 });
 

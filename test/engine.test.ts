@@ -47,6 +47,15 @@ describe('ids and handles', () => {
     expect((await index.search(new Float32Array([1]), { k: 9 })).ids(0)).toEqual(ids);
   });
 
+  it('takes ids of any length', async () => {
+    const index = new ExpertIndex({ dimensions: 1 });
+    const ids = ['x', 'é', '漢', '🦊'].flatMap((sign) => Array.from({ length: 80 }, (_, n) => sign.repeat(n + 1)));
+    await index.upsert(ids, vectors(ids.length, 1));
+    expect([...index.ids()]).toEqual(ids);
+    expect(await index.remove(ids.slice(40))).toBe(ids.length - 40);
+    expect(ids.filter((id) => index.has(id))).toEqual(ids.slice(0, 40));
+  });
+
   it('copies its input at the call', async () => {
     const index = new ExpertIndex({ dimensions: 2 });
     const input = new Float32Array([1, 2]);
@@ -87,6 +96,10 @@ describe('bad input', () => {
     ['a NaN query', 'NOT_FINITE', () => index.search(new Float32Array([Number.NaN, 0, 0]), { k: 1 })],
     ['a search without options', 'BAD_K', () => index.search(one, undefined as never)],
     ['a search whose options are null', 'BAD_K', () => index.searchSync(one, null as never)],
+    ['an upsert whose options are null', 'BAD_ARGUMENT', () => index.upsert(['a'], one, null as never)],
+    ['a filter whose options are null', 'BAD_ARGUMENT', () => index.filter([], null as never)],
+    ['a save whose options are null', 'BAD_ARGUMENT', () => index.save(join(folder, 'none'), null as never)],
+    ['an opening whose options are null', 'BAD_ARGUMENT', () => ExpertIndex.open(join(folder, 'none'), null as never)],
     ['k = 0', 'BAD_K', () => index.search(one, { k: 0 })],
     ['k = 1.5', 'BAD_K', () => index.search(one, { k: 1.5 })],
     ['k = 5000', 'BAD_K', () => index.searchSync(one, { k: 5000 })],

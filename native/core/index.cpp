@@ -254,8 +254,7 @@ bool Index::hardly_takes_time(std::span<const float> queries, bool filtered) con
 uint64_t Index::bytes() const {
   uint64_t sum = state_->directory->bytes();
   for (const Extent& extent : state_->current()->extents) {
-    if (extent.block)
-      sum += extent.block->memory() + (extent.prefixes ? extent.prefixes->memory.bytes() : 0);
+    if (extent.block) sum += extent.block->memory() + (extent.prefixes ? extent.prefixes->memory.bytes() : 0);
   }
   return sum;
 }

@@ -101,6 +101,7 @@ export class EndpointEncoder implements Encoder {
    * infinity, CLOSED, ABORTED, FILE_IO
    */
   async encode(conversations: readonly Conversation[], options: TaskOptions = {}): Promise<Float32Array> {
+    checkOptions(options, undefined, 'encode');
     if (this.#closed) throw new PointsmanError('CLOSED', 'the encoder was closed');
     const run = this.#encode(conversations, options);
     this.#running.add(run);

@@ -2,7 +2,7 @@
  * The built-in encoder: hashed word and character n-grams of the whole conversation (native/text), then a learned
  * linear projection. No download, no language model; microseconds for a message.
  */
-import { PointsmanError } from '../errors.js';
+import { checkOptions, PointsmanError } from '../errors.js';
 import { call, native, run } from '../native.js';
 import type { Conversation, Encoder } from '../types.js';
 import { type EncoderTables, textAddon } from './addon.js';
@@ -46,7 +46,8 @@ export class HashingEncoder implements Encoder {
   }
 
   /** @throws PointsmanError BAD_CONVERSATION, ABORTED */
-  async encode(conversations: readonly Conversation[], { signal }: { signal?: AbortSignal | undefined } = {}): Promise<Float32Array> {
+  async encode(conversations: readonly Conversation[], options: { signal?: AbortSignal | undefined } = {}): Promise<Float32Array> {
+    const { signal } = checkOptions(options, undefined, 'encode');
     const packed = pack(conversations);
     const rows = await run(() => textAddon().encodeText(...packed, this.#tables, this.#threads), 'encode', { signal });
     const offset = this.#offset;

@@ -127,7 +127,8 @@ export class OnnxEncoder implements Encoder {
    * A vector for each conversation, row-major.
    * @throws PointsmanError BAD_CONVERSATION, NOT_FINITE where the model gives NaN or infinity, CLOSED, ABORTED
    */
-  async encode(conversations: readonly Conversation[], { signal, onProgress }: TaskOptions = {}): Promise<Float32Array> {
+  async encode(conversations: readonly Conversation[], options: TaskOptions = {}): Promise<Float32Array> {
+    const { signal, onProgress } = checkOptions(options, undefined, 'encode');
     checkAll(conversations);
     if (this.#closed) throw new PointsmanError('CLOSED', 'the encoder was closed');
     const vectors = new Float32Array(conversations.length * this.#dimensions);

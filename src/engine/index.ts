@@ -1,6 +1,6 @@
 /** The engine: ExpertIndex over the native addon. */
 import { setImmediate } from 'node:timers/promises';
-import { PointsmanError } from '../errors.js';
+import { checkOptions, PointsmanError } from '../errors.js';
 import { call, type NativeFilter, type NativeIndex, type NativeResolver, type NativeStats, native, run } from '../native.js';
 import type { TaskOptions } from '../types.js';
 import { checkBackend, checkDimensions, checkIds, checkK, checkRows, checkThreads, type IndexOptions } from './options.js';
@@ -95,15 +95,10 @@ export class ExpertIndex {
    */
   static async open(
     path: string,
-    {
-      threads,
-      backend,
-      verify = 'full',
-      signal,
-      onProgress,
-    }: Omit<IndexOptions, 'dimensions'> & TaskOptions & { verify?: 'full' | 'lazy' } = {},
+    options: Omit<IndexOptions, 'dimensions'> & TaskOptions & { verify?: 'full' | 'lazy' } = {},
   ): Promise<ExpertIndex> {
     checkPath(path);
+    const { threads, backend, verify = 'full', signal, onProgress } = checkOptions(options, undefined, 'open');
     if (verify !== 'full' && verify !== 'lazy')
       throw new PointsmanError('BAD_ARGUMENT', `verify must be 'full' or 'lazy', not ${String(verify)}`);
     const checkedThreads = checkThreads(threads);
@@ -125,7 +120,8 @@ export class ExpertIndex {
    * @param vectors row-major, `ids.length × dimensions`; copied at the call.
    * @throws PointsmanError WRONG_SHAPE, DUPLICATE_ID, NOT_FINITE, NORM_TOO_LARGE, BAD_ARGUMENT, DETACHED_BUFFER, CLOSED, ABORTED, OUT_OF_MEMORY, INDEX_FULL
    */
-  async upsert(ids: readonly string[], vectors: Float32Array, { signal, onProgress }: TaskOptions = {}): Promise<void> {
+  async upsert(ids: readonly string[], vectors: Float32Array, options: TaskOptions = {}): Promise<void> {
+    const { signal, onProgress } = checkOptions(options, undefined, 'upsert');
     const rows = checkRows(vectors, this.dimensions, 'vectors');
     if (!Array.isArray(ids)) throw new PointsmanError('BAD_ARGUMENT', 'ids must be an array of strings');
     if (rows !== ids.length) {
@@ -155,7 +151,8 @@ export class ExpertIndex {
    * A reusable set of experts: those named, or with `complement` all others that are in the index now.
    * Ids that are not in the index are passed over.
    */
-  filter(ids: readonly string[], { complement = false }: { complement?: boolean } = {}): Filter {
+  filter(ids: readonly string[], options: { complement?: boolean } = {}): Filter {
+    const { complement = false } = checkOptions(options, undefined, 'filter');
     return new Filter(
       this.#native,
       call(() => this.#native.filter(checkIds(ids), complement)),
@@ -216,6 +213,7 @@ export class ExpertIndex {
   /** Writes a snapshot: to a temporary file beside `path`, synced, then renamed over it. @throws PointsmanError FILE_IO, ABORTED */
   async save(path: string, options: TaskOptions = {}): Promise<void> {
     checkPath(path);
+    checkOptions(options, undefined, 'save');
     await run((listener) => this.#native.save(path, listener), 'save', options);
   }
 

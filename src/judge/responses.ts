@@ -1,5 +1,5 @@
 /** What experts answered, as the judge reads it: JSON lines. */
-import { PointsmanError } from '../errors.js';
+import { checkOptions, PointsmanError } from '../errors.js';
 import { logLines } from '../learn/index.js';
 import type { Conversation, TaskOptions } from '../types.js';
 
@@ -18,6 +18,7 @@ export interface ExpertResponse {
  * @throws PointsmanError BAD_DATA with the line's number, FILE_MISSING, FILE_IO, ABORTED
  */
 export async function readResponses(path: string, options: TaskOptions = {}): Promise<ExpertResponse[]> {
+  checkOptions(options, undefined, 'readResponses');
   const responses: ExpertResponse[] = [];
   for await (const { line, number } of logLines(path, options)) {
     const bad = (what: string, cause?: unknown) => new PointsmanError('BAD_DATA', `${path}, line ${number}: ${what}`, { cause });

@@ -171,10 +171,8 @@ export class Factorisation {
    * @returns histories × factors
    * @throws PointsmanError BAD_ARGUMENT, NOT_FINITE, ABORTED
    */
-  async foldIn(
-    histories: readonly History[],
-    { signal, threads = native().doctor().threads }: TaskOptions & { threads?: number } = {},
-  ): Promise<Float32Array> {
+  async foldIn(histories: readonly History[], options: TaskOptions & { threads?: number } = {}): Promise<Float32Array> {
+    const { signal, threads = native().doctor().threads } = checkOptions(options, undefined, 'foldIn');
     if (!Array.isArray(histories) || !Array.from(histories).every(Array.isArray))
       throw new PointsmanError('BAD_ARGUMENT', 'foldIn takes a list of histories, each a list of experts');
     const rows: number[] = [];
@@ -214,6 +212,7 @@ export class Factorisation {
 
   /** The experts, to be searched with vectors of users. A new index at each call. */
   async index(options: TaskOptions & { threads?: number | undefined } = {}): Promise<ExpertIndex> {
+    checkOptions(options, undefined, 'index');
     const { threads, ...tasks } = options;
     const index = new ExpertIndex({ dimensions: this.factors, ...(threads !== undefined && { threads }) });
     await index.upsert(this.arrays.experts, this.arrays.expertVectors, tasks);
@@ -222,11 +221,13 @@ export class Factorisation {
 
   /** Writes a folder (factors-files.ts); replaces an earlier one only when all is written. @throws PointsmanError FILE_IO */
   async save(folder: string, options: TaskOptions = {}): Promise<void> {
+    checkOptions(options, undefined, 'save');
     await saveFactors(folder, this.arrays, options);
   }
 
   /** Opens what `save` wrote. @throws PointsmanError FILE_MISSING, FILE_CORRUPT, FILE_VERSION, FILE_IO */
   static async open(folder: string, options: TaskOptions = {}): Promise<Factorisation> {
+    checkOptions(options, undefined, 'open');
     return new Factorisation(await openFactors(folder, options));
   }
 

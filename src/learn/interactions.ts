@@ -2,7 +2,7 @@
 import { createReadStream } from 'node:fs';
 import { pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
-import { PointsmanError } from '../errors.js';
+import { checkOptions, PointsmanError } from '../errors.js';
 import type { Attributes, Conversation, Interaction, MetricName, OutcomeTable, TaskOptions } from '../types.js';
 import { checkAttributes } from './attributes.js';
 import { checkPath } from './folder.js';
@@ -23,7 +23,8 @@ export interface LogLine {
  * Reads a log (JSON lines; `.gz` is unpacked). Empty lines are passed over.
  * @throws PointsmanError BAD_DATA with the line's number, BAD_ARGUMENT, FILE_MISSING, FILE_IO, ABORTED
  */
-export async function readInteractions(path: string, { signal, onMalformed }: ReadOptions = {}): Promise<OutcomeTable> {
+export async function readInteractions(path: string, options: ReadOptions = {}): Promise<OutcomeTable> {
+  const { signal, onMalformed } = checkOptions(options, undefined, 'readInteractions');
   checkPath(path, 'path');
   const builder = new TableBuilder();
   for await (const { line, number } of logLines(path, { signal })) {

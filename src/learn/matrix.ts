@@ -5,7 +5,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { PointsmanError } from '../errors.js';
+import { checkOptions, PointsmanError } from '../errors.js';
 import type { Conversation, OutcomeTable, TaskOptions } from '../types.js';
 import { checkPath } from './folder.js';
 import { fileError } from './interactions.js';
@@ -19,7 +19,8 @@ interface Prompt {
 }
 
 /** @throws PointsmanError BAD_DATA with file and line, FILE_MISSING, FILE_IO, ABORTED */
-export async function readOutcomeMatrix(folder: string, { signal }: TaskOptions = {}): Promise<OutcomeTable> {
+export async function readOutcomeMatrix(folder: string, options: TaskOptions = {}): Promise<OutcomeTable> {
+  const { signal } = checkOptions(options, undefined, 'readOutcomeMatrix');
   checkPath(folder, 'folder');
   const promptsPath = join(folder, 'prompts.jsonl');
   const scoresPath = join(folder, 'scores.csv');

@@ -7,7 +7,7 @@
  */
 import { HashingEncoder } from '../encode/index.js';
 import { ExpertIndex } from '../engine/index.js';
-import { PointsmanError } from '../errors.js';
+import { checkOptions, PointsmanError } from '../errors.js';
 import { run } from '../native.js';
 import type { Attributes, Encoder, MetricName, Objective, TaskOptions } from '../types.js';
 import { type Factors, learnAddon } from './addon.js';
@@ -110,6 +110,7 @@ export class LearnedModel {
     folder: string,
     options: TaskOptions & { threads?: number | undefined; encoder?: Encoder | undefined } = {},
   ): Promise<LearnedModel> {
+    checkOptions(options, undefined, 'open');
     const { parameters, arrays, index, version } = await openFolder(folder, options);
     return new LearnedModel(parameters, arrays, index, version, options);
   }
@@ -139,6 +140,7 @@ export class LearnedModel {
 
   /** Writes the model (files.ts); replaces an earlier one in the same folder. @throws PointsmanError FILE_IO */
   async save(folder: string, options: TaskOptions = {}): Promise<void> {
+    checkOptions(options, undefined, 'save');
     await saveFolder(folder, this.parameters, this.#arrays, await this.index(options), this.version, options);
   }
 
@@ -149,6 +151,7 @@ export class LearnedModel {
   async index(
     options: TaskOptions & { threads?: number | undefined; backend?: 'auto' | 'cpu' | 'cuda' | undefined } = {},
   ): Promise<ExpertIndex> {
+    checkOptions(options, undefined, 'index');
     if (this.#experts instanceof ExpertIndex) return this.#experts;
     const { ids, vectors, dimensions } = this.#experts;
     const { threads, backend, ...tasks } = options;

@@ -126,6 +126,7 @@ export class OnlineLearner {
    * @throws PointsmanError BAD_DATA, BAD_ARGUMENT, ABORTED
    */
   async update(interactions: Iterable<Interaction>, options: TaskOptions = {}): Promise<void> {
+    checkOptions(options, undefined, 'update');
     const table = tableOf(interactions);
     await this.#inTurn(async () => {
       await this.#live.take(table, options);
@@ -135,6 +136,7 @@ export class OnlineLearner {
 
   /** Lets all outcomes grow old to this moment (milliseconds since 1970): an expert that nobody asks fades to its prior. */
   async age(now: number, options: TaskOptions = {}): Promise<void> {
+    checkOptions(options, undefined, 'age');
     if (this.#options.halfLife === undefined) throw new PointsmanError('BAD_ARGUMENT', 'without a half-life outcomes do not grow old');
     if (!Number.isFinite(now)) throw new PointsmanError('BAD_ARGUMENT', 'now must be a time in milliseconds');
     await this.#inTurn(async () => {
@@ -153,6 +155,7 @@ export class OnlineLearner {
    * @throws PointsmanError as `learn`; BAD_ARGUMENT while another refit is under way
    */
   async refit(log: Iterable<Interaction> | OutcomeTable, options: Omit<LearnOptions, 'beliefs'> = {}): Promise<LearnedModel> {
+    checkOptions(options, undefined, 'refit');
     if (this.#refitting) throw new PointsmanError('BAD_ARGUMENT', 'a refit is under way');
     const table = asTable(log);
     const { halfLife, threads } = this.#options;

@@ -3,7 +3,7 @@
  * columns, or sorted into an interaction file (native/train/interactions.hpp has the layout) where they exceed memory.
  */
 import { open, rm } from 'node:fs/promises';
-import { PointsmanError } from '../errors.js';
+import { checkOptions, PointsmanError } from '../errors.js';
 import { run } from '../native.js';
 import type { Interaction, TaskOptions } from '../types.js';
 import { factorsAddon, type InteractionCounts } from './factors-addon.js';
@@ -52,6 +52,7 @@ export function preferenceTable(preferences: Iterable<Preference>): PreferenceTa
 
 /** The preferences of a file: a log, or a text of numbers. @throws PointsmanError BAD_DATA, FILE_MISSING, FILE_IO, ABORTED */
 export async function readPreferences(path: string, options: TaskOptions = {}): Promise<PreferenceTable> {
+  checkOptions(options, undefined, 'readPreferences');
   checkPath(path, 'path');
   const builder = new Builder();
   for await (const { preference, where } of preferencesOf(path, options)) builder.add(preference, where);

@@ -3,14 +3,15 @@
  * that holds a comma, a quotation mark or a line break stands in quotation marks, in which a mark is doubled.
  */
 import { readFile } from 'node:fs/promises';
-import { PointsmanError, plural, someOf } from '../errors.js';
+import { checkOptions, PointsmanError, plural, someOf } from '../errors.js';
 import type { ScoreTable, TaskOptions } from '../types.js';
 import { writeDurably } from './durable.js';
 import { checkPath } from './folder.js';
 import { fileError } from './interactions.js';
 
 /** @throws PointsmanError BAD_DATA with file and line, BAD_ARGUMENT, FILE_MISSING, FILE_IO, ABORTED */
-export async function readScoreTable(path: string, { signal }: TaskOptions = {}): Promise<ScoreTable> {
+export async function readScoreTable(path: string, options: TaskOptions = {}): Promise<ScoreTable> {
+  const { signal } = checkOptions(options, undefined, 'readScoreTable');
   checkPath(path, 'path');
   const content = await readFile(path, { encoding: 'utf8', ...(signal && { signal }) }).catch((error: unknown) => {
     if (signal?.aborted) throw new PointsmanError('ABORTED', `reading ${path} was aborted`, { cause: error });

@@ -15,7 +15,7 @@
  * ones. A younger answer has neither `retry` nor `length`. Not even a retry that has happened: to keep the quick retries
  * and drop those answers whose retry may come would make experts look worse the newer their answers are. A rating stays.
  */
-import { PointsmanError } from '../errors.js';
+import { checkOptions, PointsmanError } from '../errors.js';
 import type { Conversation, Interaction, Message, TaskOptions } from '../types.js';
 import { checkPath } from './folder.js';
 import { logLines } from './interactions.js';
@@ -90,6 +90,7 @@ export function interactionsOf(transcripts: readonly Transcript[], options: Tran
 
 /** Reads transcripts (JSON lines; `.gz` is unpacked). @throws PointsmanError BAD_DATA, FILE_MISSING, FILE_IO, ABORTED */
 export async function readTranscripts(path: string, options: TaskOptions = {}): Promise<Transcript[]> {
+  checkOptions(options, undefined, 'readTranscripts');
   checkPath(path, 'path');
   const transcripts: Transcript[] = [];
   for await (const { line, number } of logLines(path, options)) {

@@ -63,6 +63,7 @@ export class Router {
 
   /** A router over a model, such as `learn` returns, or over an `OnlineLearner`, whose versions it follows. @throws PointsmanError BAD_ARGUMENT */
   static async from(model: RoutableModel | LiveParts, options: TaskOptions = {}): Promise<Router> {
+    checkOptions(options, undefined, 'Router.from');
     if (model !== null && typeof model === 'object' && 'parts' in model) return new Router(model);
     if (typeof model?.index !== 'function') {
       throw new PointsmanError('BAD_ARGUMENT', 'Router.from takes a model, such as learn returns; Router.open takes its folder');
