@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   Factorisation,
   factorise,
+  interactionsOf,
   LearnedModel,
   learn,
   OnlineLearner,
@@ -177,6 +178,7 @@ describe('options that are null', () => {
       () => readPreferences(path, none),
       () => readScoreTable(path, none),
       () => readTranscripts(path, none),
+      () => interactionsOf([], none),
     ];
     for (const act of calls) {
       await expect((async () => act())(), String(act)).rejects.toMatchObject({

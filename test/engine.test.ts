@@ -99,6 +99,7 @@ describe('bad input', () => {
     ['an upsert whose options are null', 'BAD_ARGUMENT', () => index.upsert(['a'], one, null as never)],
     ['a filter whose options are null', 'BAD_ARGUMENT', () => index.filter([], null as never)],
     ['a save whose options are null', 'BAD_ARGUMENT', () => index.save(join(folder, 'none'), null as never)],
+    ['a filter that is half a complement', 'BAD_ARGUMENT', () => index.filter([], { complement: 'half' as never })],
     ['an opening whose options are null', 'BAD_ARGUMENT', () => ExpertIndex.open(join(folder, 'none'), null as never)],
     ['k = 0', 'BAD_K', () => index.search(one, { k: 0 })],
     ['k = 1.5', 'BAD_K', () => index.search(one, { k: 1.5 })],
@@ -112,6 +113,22 @@ describe('bad input', () => {
   it.each(cases)('%s gives %s', async (_, code, act) => {
     await expect((async () => act())()).rejects.toEqual(coded(code));
     expect(index.size).toBe(0);
+  });
+
+  it('of several bad rows tells the first, every time', async () => {
+    const rows = new Float32Array(20_000 * 3);
+    rows[3 * 4096] = 3e38;
+    rows[3 * 4095] = Number.NaN;
+    for (let n = 0; n < 20; n++) await expect(index.upsert(names(20_000), rows)).rejects.toThrow(/^vector 4095 contains NaN/);
+  });
+
+  it('rows of refused upserts go', async () => {
+    const before = process.memoryUsage().rss;
+    const rows = new Float32Array(1e6);
+    const ids = names(250).fill('', -1);
+    const wide = new ExpertIndex({ dimensions: 4000 });
+    for (let n = 0; n < 200; n++) await expect(wide.upsert(ids, rows)).rejects.toEqual(coded('BAD_ARGUMENT'));
+    expect(process.memoryUsage().rss - before).toBeLessThan((200 * rows.byteLength) / 2);
   });
 
   it('a detached buffer is refused', async () => {
@@ -217,14 +234,18 @@ describe('the event loop', () => {
 });
 
 describe('snapshots', () => {
-  it('go with their indexes, also with those that nobody closes', async () => {
+  it.each(['nobody closes', 'were closed'])('go with their indexes, with those that %s', async (which) => {
     const path = join(folder, 'forgotten.bin');
     const index = new ExpertIndex({ dimensions: 8 });
     await index.upsert(names(100_000), vectors(100_000, 8));
     await index.save(path);
     const before = process.memoryUsage().rss;
     const times = 80;
-    for (let n = 0; n < times; n++) await (await ExpertIndex.open(path)).search(vectors(1, 8), { k: 1 });
+    for (let n = 0; n < times; n++) {
+      const opened = await ExpertIndex.open(path);
+      await opened.search(vectors(1, 8), { k: 1 });
+      if (which === 'were closed') opened.close();
+    }
     // An index takes as much as its ids and its file; the collector must have seen most of them go.
     expect(process.memoryUsage().rss - before).toBeLessThan((times / 2) * index.stats().bytes);
     index.close();

@@ -4,11 +4,13 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "account.hpp"
 #include "boundary.hpp"
 #include "pointsman/buffer.hpp"
 #include "pointsman/index.hpp"
@@ -102,6 +104,7 @@ class BatchObject : public Napi::ObjectWrap<BatchObject> {
         throw Error(Code::WRONG_SHAPE, "vectors must hold rows × dimensions numbers");
       }
       rows_->values = copied(values);
+      account_.emplace(info.Env()).set(values.size_bytes());
       return info.Env().Undefined();
     });
   }
@@ -111,7 +114,12 @@ class BatchObject : public Napi::ObjectWrap<BatchObject> {
     if (rows_->dimensions != dimensions || rows_->ids.ends.size() != rows_->count) {
       throw Error(Code::WRONG_SHAPE, "the batch has other dimensions, or not an id for each row");
     }
+    account_->close(0);  // no garbage any more
     return std::move(rows_);
+  }
+
+  ~BatchObject() override {
+    if (account_) account_->close(0);
   }
 
   static Napi::Function define(Napi::Env env) {
@@ -132,6 +140,7 @@ class BatchObject : public Napi::ObjectWrap<BatchObject> {
   }
 
   std::shared_ptr<Rows> rows_;
+  std::optional<Account> account_;
 };
 
 }  // namespace pointsman::addon

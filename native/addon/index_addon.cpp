@@ -1,6 +1,8 @@
 // Bindings of the engine: Batch (batch.hpp), Filter, Index, doctor().
 #include <cstring>
+#include <optional>
 
+#include "account.hpp"
 #include "arrays.hpp"
 #include "batch.hpp"
 #include "boundary.hpp"
@@ -27,34 +29,20 @@ class FilterObject : public Napi::ObjectWrap<FilterObject> {
   static Napi::Object make(Napi::Env env, Filter filter) {
     const auto object = environment(env).filter.New({});
     auto* self = Unwrap(object);
+    self->account_.emplace(env).set(filter.bits.size() * sizeof(filter.bits[0]));
     object.Set("size", filter.size);
     self->filter = std::make_shared<const Filter>(std::move(filter));
     return object;
   }
+  ~FilterObject() override {
+    if (account_) account_->close(0);
+  }
   static Napi::Function define(Napi::Env env) { return DefineClass(env, "Filter", {}); }
 
   std::shared_ptr<const Filter> filter;  // null when made by JavaScript itself
-};
-
-// What an index takes of memory, as JavaScript's collector counts it: it sees only a small object, and would
-// leave an index that nobody closed where it is. Used on the environment's thread.
-class Account {
- public:
-  explicit Account(Napi::Env env) : env_(env) {}
-  void set(uint64_t bytes) {
-    if (closed_) return;
-    Napi::MemoryManagement::AdjustExternalMemory(env_, static_cast<int64_t>(bytes - bytes_));
-    bytes_ = bytes;
-  }
-  void close() {
-    set(0);
-    closed_ = true;
-  }
 
  private:
-  Napi::Env env_;
-  uint64_t bytes_ = 0;
-  bool closed_ = false;
+  std::optional<Account> account_;
 };
 
 class IndexObject : public Napi::ObjectWrap<IndexObject> {
@@ -81,7 +69,7 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
   }
 
   ~IndexObject() override {
-    if (account_) account_->close();
+    if (account_) account_->close(0);
   }
 
   static Napi::Value open(const Napi::CallbackInfo& info) {
@@ -339,7 +327,8 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
 
   Napi::Value close(const Napi::CallbackInfo& info) {
     return method<IndexObject>(info, [&]() -> Napi::Value {
-      account_->close();
+      // The ids stay for results that were given out (`resolver`), until the collector finds this object.
+      if (index_) account_->close(index_->directory()->bytes());
       index_.reset();  // running work holds it until it ends
       searches_.reset();
       return info.Env().Undefined();

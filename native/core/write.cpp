@@ -2,6 +2,7 @@
 // places that no version shows); then, without a way to fail, the new version is published and the directory
 // follows.
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cstring>
 
@@ -200,12 +201,23 @@ void Index::upsert(std::span<const std::string_view> ids, std::span<const float>
   }
   if (ids.empty()) return;
   std::vector<float> norms(ids.size());
+  const auto norm_of = [&](size_t i) {
+    return checked_norm(rows.data() + i * dimensions_, dimensions_, "vector", i);
+  };
+  std::atomic<size_t> first_bad{
+      ids.size()};  // of several the first, whichever thread comes upon its own first
   ThreadPool::shared().parallel_for(
       (ids.size() + kRowsAtOnce - 1) / kRowsAtOnce, threads_, [&](size_t part, unsigned) {
         cancel.check();
-        for (size_t i = part * kRowsAtOnce; i < std::min(ids.size(), (part + 1) * kRowsAtOnce); ++i)
-          norms[i] = checked_norm(rows.data() + i * dimensions_, dimensions_, "vector", i);
+        size_t i = part * kRowsAtOnce;
+        try {
+          for (const size_t end = std::min(ids.size(), i + kRowsAtOnce); i < end; ++i) norms[i] = norm_of(i);
+        } catch (const Error&) {
+          for (size_t first = first_bad; i < first && !first_bad.compare_exchange_weak(first, i);) {
+          }
+        }
       });
+  if (first_bad < ids.size()) norm_of(first_bad);
 
   Directory& directory = *state_->directory;
   std::vector<uint32_t> handles(ids.size()), order;

@@ -153,6 +153,8 @@ export class ExpertIndex {
    */
   filter(ids: readonly string[], options: { complement?: boolean } = {}): Filter {
     const { complement = false } = checkOptions(options, undefined, 'filter');
+    if (typeof complement !== 'boolean')
+      throw new PointsmanError('BAD_ARGUMENT', `complement must be true or false, not ${String(complement)}`);
     return new Filter(
       this.#native,
       call(() => this.#native.filter(checkIds(ids), complement)),

@@ -5,7 +5,7 @@
  *
  * with sums in float64 in rising order, and what neighbours tell where the model remembers conversations (neighbours.ts). A model names the encoder it needs, by its dimensions and where it has one its id.
  */
-import { PointsmanError } from '../errors.js';
+import { checkOptions, PointsmanError } from '../errors.js';
 import type { Conversation, Encoder, TaskOptions } from '../types.js';
 import { addNeighbours, directionsOf, type Memory } from './neighbours.js';
 
@@ -42,6 +42,7 @@ export class HeadEncoder implements Encoder {
 
   /** @throws PointsmanError what the encoder throws, and of its vectors WRONG_SHAPE, NOT_FINITE */
   async encode(conversations: readonly Conversation[], options: TaskOptions = {}): Promise<Float32Array> {
+    checkOptions(options, undefined, 'encode');
     const { centre, projection, memory } = this.#arrays;
     const [wide, p] = [centre.length, this.dimensions];
     const vectors = await encodeWith(this.#base, conversations, options);

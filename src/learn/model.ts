@@ -112,7 +112,13 @@ export class LearnedModel {
   ): Promise<LearnedModel> {
     checkOptions(options, undefined, 'open');
     const { parameters, arrays, index, version } = await openFolder(folder, options);
-    return new LearnedModel(parameters, arrays, index, version, options);
+    try {
+      return new LearnedModel(parameters, arrays, index, version, options);
+    } catch (error) {
+      index.close();
+      if ('memory' in arrays) arrays.memory?.index.close();
+      throw error;
+    }
   }
 
   /** What is believed of the experts: a copy, for `OnlineLearner`. @throws PointsmanError NO_BELIEFS */
@@ -161,8 +167,8 @@ export class LearnedModel {
   }
 
   /**
-   * Gives back the memory of an opened model's experts, and of remembered conversations. What needs them fails with CLOSED from now on,
-   * requests under way, too: await them first. Closing twice is no error.
+   * Gives back the memory of an opened model's experts (but for their ids, which results may still ask for), and of remembered conversations.
+   * What needs them fails with CLOSED from now on, requests under way and learners that began with this model, too. Closing twice is no error.
    */
   close(): void {
     if (this.#experts instanceof ExpertIndex) this.#experts.close();

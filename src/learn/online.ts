@@ -226,6 +226,8 @@ function left(present: LiveVersion, next: LiveVersion): [string, Float32Array?][
 
 /** @throws PointsmanError WRONG_SHAPE, BAD_ARGUMENT */
 function checkScores(scores: ArrayLike<number>, named: readonly string[]): void {
+  if (scores === null || typeof scores !== 'object')
+    throw new PointsmanError('BAD_ARGUMENT', `scores must be an array of numbers, not ${String(scores)}`);
   if (scores.length !== named.length)
     throw new PointsmanError('WRONG_SHAPE', `scores must have ${named.length} numbers, one a named dimension`);
   for (let d = 0; d < scores.length; d++) {

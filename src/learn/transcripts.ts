@@ -70,7 +70,7 @@ const HOUR = 3_600_000;
  * @throws PointsmanError BAD_DATA with the transcript's number, BAD_ARGUMENT
  */
 export function interactionsOf(transcripts: readonly Transcript[], options: TranscriptOptions = {}): Interaction[] {
-  const { horizon = 24, takenAt, score } = options;
+  const { horizon = 24, takenAt, score } = checkOptions(options, undefined, 'interactionsOf');
   if (!(typeof horizon === 'number' && horizon > 0))
     throw new PointsmanError('BAD_ARGUMENT', `horizon must be a number of hours above 0, not ${String(horizon)}`);
   const bad = (n: number) => (what: string) => new PointsmanError('BAD_DATA', `transcript ${n + 1}: ${what}`);
