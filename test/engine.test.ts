@@ -122,7 +122,7 @@ describe('bad input', () => {
     for (let n = 0; n < 20; n++) await expect(index.upsert(names(20_000), rows)).rejects.toThrow(/^vector 4095 contains NaN/);
   });
 
-  it('rows of refused upserts go', async () => {
+  it('refused upserts leave no copy of their rows behind', async () => {
     const before = process.memoryUsage().rss;
     const rows = new Float32Array(1e6);
     const ids = names(250).fill('', -1);

@@ -131,13 +131,18 @@ export class ExpertIndex {
       );
     }
     this.#stats(); // CLOSED before the copy
-    const batch = call(() => new (native().Batch)(this.dimensions, vectors, rows));
     const own = ids.length > ID_PORTION ? ids.slice() : ids;
-    for (let start = 0; start < own.length; start += ID_PORTION) {
-      if (start > 0) await setImmediate();
+    const portion = (start: number) => {
       if (signal?.aborted) throw new PointsmanError('ABORTED', 'upsert was aborted', { cause: signal.reason });
-      const portion = checkIds(own.slice(start, start + ID_PORTION));
-      call(() => batch.addIds(portion));
+      return checkIds(own.slice(start, start + ID_PORTION));
+    };
+    const first = portion(0); // what is refused now leaves no copy behind
+    const batch = call(() => new (native().Batch)(this.dimensions, vectors, rows));
+    call(() => batch.addIds(first));
+    for (let start = ID_PORTION; start < own.length; start += ID_PORTION) {
+      await setImmediate();
+      const next = portion(start);
+      call(() => batch.addIds(next));
     }
     await run((listener) => this.#native.upsert(batch, listener), 'upsert', { signal, onProgress });
   }
