@@ -114,7 +114,7 @@ class BatchObject : public Napi::ObjectWrap<BatchObject> {
     if (rows_->dimensions != dimensions || rows_->ids.ends.size() != rows_->count) {
       throw Error(Code::WRONG_SHAPE, "the batch has other dimensions, or not an id for each row");
     }
-    account_->close(0);  // no garbage any more
+    if (account_) account_->close(0);  // from now on the upsert's
     return std::move(rows_);
   }
 

@@ -204,8 +204,8 @@ void Index::upsert(std::span<const std::string_view> ids, std::span<const float>
   const auto norm_of = [&](size_t i) {
     return checked_norm(rows.data() + i * dimensions_, dimensions_, "vector", i);
   };
-  std::atomic<size_t> first_bad{
-      ids.size()};  // of several the first, whichever thread comes upon its own first
+  // Of several bad rows the first is told, whichever thread comes upon its own first.
+  std::atomic<size_t> first_bad{ids.size()};
   ThreadPool::shared().parallel_for(
       (ids.size() + kRowsAtOnce - 1) / kRowsAtOnce, threads_, [&](size_t part, unsigned) {
         cancel.check();
@@ -221,7 +221,7 @@ void Index::upsert(std::span<const std::string_view> ids, std::span<const float>
 
   Directory& directory = *state_->directory;
   std::vector<uint32_t> handles(ids.size()), order;
-  // One after another each of these takes as long as all that two threads do to the rows.
+  // Neither can be shared out, and they take about as long.
   ThreadPool::shared().parallel_for(2, threads_, [&](size_t part, unsigned) {
     if (part == 0) {
       refuse_bad_ids(ids);
