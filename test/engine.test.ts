@@ -302,7 +302,7 @@ describe('worker threads', () => {
       const batch = new addon.Batch(32, rows, 20000);
       batch.addIds(Array.from({ length: 20000 }, (_, i) => 'w' + i));
       index.upsert(batch).promise.then(() => {
-        const task = index.search(rows.subarray(0, 32 * 5000), 10);
+        const task = index.search(rows.subarray(0, 32 * 2000), 10);
         if (${end}) { parentPort.postMessage('ended'); process.exit(0); }
         task.promise.then((result) => parentPort.postMessage(result.byteLength / 4 / 21));
       });`;
@@ -317,7 +317,7 @@ describe('worker threads', () => {
         worker.on('exit', () => resolve(message));
       });
     const results = await Promise.all([runWorker(false), runWorker(true), runWorker(false), runWorker(true)]);
-    expect(results).toEqual([5000, 'ended', 5000, 'ended']);
+    expect(results).toEqual([2000, 'ended', 2000, 'ended']);
   });
 
   it('may be terminated at any moment of their work', async () => {
