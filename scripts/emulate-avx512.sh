@@ -8,7 +8,7 @@
 set -euo pipefail
 suite=$(realpath "$1")
 shift
-limit=${EMULATE_LIMIT_S:-330}
+limit=${EMULATE_LIMIT_S:-480}
 work=$(mktemp -d)
 bochs=
 stop() {
