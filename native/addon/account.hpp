@@ -8,31 +8,23 @@
 
 namespace pointsman::addon {
 
-// Used on the environment's thread alone; `close(0)` before the object goes.
+// Belongs to the object, and goes with it, on the environment's thread.
 class Account {
  public:
-  explicit Account(Napi::Env env) : env_(env) {}
+  explicit Account(Napi::Env env, uint64_t bytes = 0) : env_(env) { set(bytes); }
+  Account(const Account&) = delete;
+  Account& operator=(const Account&) = delete;
+  ~Account() { set(0); }
 
   void set(uint64_t bytes) {
-    if (closed_) return;
-    move_to(bytes);
-  }
-  // From now on it stays at `left`, until it is closed with less.
-  void close(uint64_t left) {
-    if (!closed_ || left < bytes_) move_to(left);
-    closed_ = true;
-  }
-
- private:
-  void move_to(uint64_t bytes) {
     Napi::MemoryManagement::AdjustExternalMemory(env_,
                                                  static_cast<int64_t>(bytes) - static_cast<int64_t>(bytes_));
     bytes_ = bytes;
   }
 
+ private:
   Napi::Env env_;
   uint64_t bytes_ = 0;
-  bool closed_ = false;
 };
 
 }  // namespace pointsman::addon

@@ -104,7 +104,7 @@ class BatchObject : public Napi::ObjectWrap<BatchObject> {
         throw Error(Code::WRONG_SHAPE, "vectors must hold rows × dimensions numbers");
       }
       rows_->values = copied(values);
-      account_.emplace(info.Env()).set(values.size_bytes());
+      account_.emplace(info.Env(), values.size_bytes());
       return info.Env().Undefined();
     });
   }
@@ -114,12 +114,8 @@ class BatchObject : public Napi::ObjectWrap<BatchObject> {
     if (rows_->dimensions != dimensions || rows_->ids.ends.size() != rows_->count) {
       throw Error(Code::WRONG_SHAPE, "the batch has other dimensions, or not an id for each row");
     }
-    if (account_) account_->close(0);  // from now on the upsert's
+    account_.reset();  // from now on the upsert's
     return std::move(rows_);
-  }
-
-  ~BatchObject() override {
-    if (account_) account_->close(0);
   }
 
   static Napi::Function define(Napi::Env env) {

@@ -29,13 +29,10 @@ class FilterObject : public Napi::ObjectWrap<FilterObject> {
   static Napi::Object make(Napi::Env env, Filter filter) {
     const auto object = environment(env).filter.New({});
     auto* self = Unwrap(object);
-    self->account_.emplace(env).set(filter.bits.size() * sizeof(filter.bits[0]));
+    self->account_.emplace(env, filter.bits.size() * sizeof(filter.bits[0]));
     object.Set("size", filter.size);
     self->filter = std::make_shared<const Filter>(std::move(filter));
     return object;
-  }
-  ~FilterObject() override {
-    if (account_) account_->close(0);
   }
   static Napi::Function define(Napi::Env env) { return DefineClass(env, "Filter", {}); }
 
@@ -66,10 +63,6 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
       adopt(std::make_shared<Index>(static_cast<uint32_t>(dimensions), threads, text(info[2], "backend")));
       return info.Env().Undefined();
     });
-  }
-
-  ~IndexObject() override {
-    if (account_) account_->close(0);
   }
 
   static Napi::Value open(const Napi::CallbackInfo& info) {
@@ -154,11 +147,12 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
       auto rows = unwrap<BatchObject>(info[0], "batch").take(target->dimensions());
       return launch(
           info.Env(), info[1],
-          [target, rows, account = account_](const Cancel& cancel, const Progress& progress) -> Settle {
+          [target, rows, account = std::weak_ptr(account_)](const Cancel& cancel,
+                                                            const Progress& progress) -> Settle {
             const std::span<const float> values(rows->values.as<float>(), rows->count * rows->dimensions);
             target->upsert(rows->ids.views(), values, cancel, progress);
             return [account, bytes = target->bytes()](Napi::Env env) -> Napi::Value {
-              account->set(bytes);
+              if (const auto own = account.lock()) own->set(bytes);
               return env.Undefined();
             };
           },
@@ -173,10 +167,10 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
       ids->add(info[0], "ids");
       return launch(
           info.Env(), info.Env().Undefined(),
-          [target, ids, account = account_](const Cancel&, const Progress&) -> Settle {
+          [target, ids, account = std::weak_ptr(account_)](const Cancel&, const Progress&) -> Settle {
             const size_t removed = target->remove(ids->views());
             return [removed, account, bytes = target->bytes()](Napi::Env env) -> Napi::Value {
-              account->set(bytes);
+              if (const auto own = account.lock()) own->set(bytes);
               return Napi::Number::New(env, static_cast<double>(removed));
             };
           },
@@ -328,7 +322,7 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
   Napi::Value close(const Napi::CallbackInfo& info) {
     return method<IndexObject>(info, [&]() -> Napi::Value {
       // The ids stay for results that were given out (`resolver`), until the collector finds this object.
-      if (index_) account_->close(index_->directory()->bytes());
+      if (index_) account_ = std::make_shared<Account>(info.Env(), index_->directory()->bytes());
       index_.reset();  // running work holds it until it ends
       searches_.reset();
       return info.Env().Undefined();
@@ -338,7 +332,7 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
   std::shared_ptr<Index> index_;  // null once closed
   std::shared_ptr<Strand> writes_;
   std::shared_ptr<SearchQueue> searches_;
-  std::shared_ptr<Account> account_;
+  std::shared_ptr<Account> account_;  // replaced when closed: writes that still run have the old one
 };
 
 Napi::Value doctor(const Napi::CallbackInfo& info) {

@@ -21,24 +21,30 @@ Error unknown(uint32_t handle) {
   return Error(Code::UNKNOWN_HANDLE, "no expert has the handle " + std::to_string(handle));
 }
 
+// Calls body(begin, end) for portions, each under one hold of the lock.
+template <typename Body>
+void portions(size_t count, std::mutex& mutex, const Body& body) {
+  for (size_t begin = 0; begin < count; begin += kPortion) {
+    std::lock_guard lock(mutex);
+    body(begin, std::min(count, begin + kPortion));
+  }
+}
+
 template <typename Body>
 void in_portions(size_t count, std::mutex& mutex, const Body& body) {
-  for (size_t start = 0; start < count; start += kPortion) {
-    std::lock_guard lock(mutex);
-    const size_t end = std::min(count, start + kPortion);
-    for (size_t i = start; i < end; ++i) body(i);
-  }
+  portions(count, mutex, [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i) body(i);
+  });
 }
 
 // The same with the ids' hashes, whose slots in `table` are fetched ahead.
 template <typename Slot, typename Body>
 void in_portions(std::span<const std::string_view> ids, std::mutex& mutex, const std::vector<Slot>& table,
                  const Body& body) {
-  for (size_t start = 0; start < ids.size(); start += kPortion) {
-    std::lock_guard lock(mutex);
-    const auto portion = ids.subspan(start, std::min(kPortion, ids.size() - start));
-    with_hashes(portion, table, [&](size_t i, uint64_t hash) { body(start + i, hash); });
-  }
+  portions(ids.size(), mutex, [&](size_t begin, size_t end) {
+    with_hashes(ids.subspan(begin, end - begin), table,
+                [&](size_t i, uint64_t hash) { body(begin + i, hash); });
+  });
 }
 
 }  // namespace

@@ -251,13 +251,7 @@ bool Index::hardly_takes_time(std::span<const float> queries, bool filtered) con
   return count > 0 && state_->tuning.expected_seconds(count, filtered) * count < kHandOverSeconds;
 }
 
-uint64_t Index::bytes() const {
-  uint64_t sum = state_->directory->bytes();
-  for (const Extent& extent : state_->current()->extents) {
-    if (extent.block) sum += extent.block->memory() + (extent.prefixes ? extent.prefixes->memory.bytes() : 0);
-  }
-  return sum;
-}
+uint64_t Index::bytes() const { return state_->current()->bytes() + state_->directory->bytes(); }
 
 IndexStats Index::stats() const {
   const auto version = state_->current();
@@ -267,7 +261,7 @@ IndexStats Index::stats() const {
     ++stats.blocks;
     stats.dead_rows += extent.dead_count;
   }
-  stats.bytes = bytes();
+  stats.bytes = version->bytes() + state_->directory->bytes();
   stats.pruning =
       version->rotation ? "norms, prefix of " + std::to_string(kPrefixComponents) + " components" : "norms";
   stats.codings = state_->tuning.describe();

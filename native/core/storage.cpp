@@ -69,6 +69,14 @@ void Prefixes::encode(const Rotation& rotation, const Block& block, uint32_t pag
 
 Block::~Block() { forget_block(id); }
 
+size_t Version::bytes() const {
+  size_t sum = 0;
+  for (const Extent& extent : extents) {
+    if (extent.block) sum += extent.block->memory() + (extent.prefixes ? extent.prefixes->memory.bytes() : 0);
+  }
+  return sum;
+}
+
 std::vector<pointsman_block> Version::view() const {
   std::vector<pointsman_block> blocks;
   blocks.reserve(extents.size());

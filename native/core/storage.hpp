@@ -93,6 +93,8 @@ struct Version {
   std::shared_ptr<const Rotation> rotation;  // null: none is learned yet, or none pays
   uint64_t rotation_sought = 0;              // experts when one was last looked for
 
+  // Of memory of its own; pages of a mapped snapshot are the system's to take back.
+  size_t bytes() const;
   // What a backend sees of it. Valid as long as the version.
   std::vector<pointsman_block> view() const;
 };

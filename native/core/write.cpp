@@ -221,8 +221,8 @@ void Index::upsert(std::span<const std::string_view> ids, std::span<const float>
 
   Directory& directory = *state_->directory;
   std::vector<uint32_t> handles(ids.size()), order;
-  // Neither can be shared out, and they take about as long.
-  ThreadPool::shared().parallel_for(2, threads_, [&](size_t part, unsigned) {
+  // Neither can be shared out, and they take about as long; of a few rows not worth another thread.
+  ThreadPool::shared().parallel_for(2, ids.size() <= kRowsAtOnce ? 1 : threads_, [&](size_t part, unsigned) {
     if (part == 0) {
       refuse_bad_ids(ids);
       directory.find_all(ids, handles.data());

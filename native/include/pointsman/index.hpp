@@ -99,8 +99,7 @@ class Index {
                                      bool verify_rows, const Cancel& cancel, const Progress& progress);
 
   IndexStats stats() const;
-  // Of memory of its own; pages of a mapped snapshot are the system's to take back.
-  uint64_t bytes() const;
+  uint64_t bytes() const;  // stats().bytes alone
   uint32_t dimensions() const { return dimensions_; }
 
  private:
