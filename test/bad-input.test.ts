@@ -3,6 +3,8 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { EndpointEncoder } from '../src/encode/index.js';
+import { crossValidate, evaluateLog, trainTest } from '../src/evaluate/index.js';
 import {
   Factorisation,
   factorise,
@@ -16,6 +18,7 @@ import {
   readScoreTable,
   readTranscripts,
   tableOf,
+  writeInteractionFile,
 } from '../src/learn/index.js';
 import { Random } from '../src/random.js';
 import { Router } from '../src/route/index.js';
@@ -179,6 +182,11 @@ describe('options that are null', () => {
       () => readScoreTable(path, none),
       () => readTranscripts(path, none),
       () => interactionsOf([], none),
+      () => writeInteractionFile(path, path, none),
+      () => crossValidate(table, async () => async () => [], none),
+      () => trainTest(table, async () => async () => [], none),
+      () => evaluateLog(table, async () => async () => [], none),
+      () => EndpointEncoder.open({ baseUrl: 'http://127.0.0.1:9/v1', model: 'm', dimensions: 3 }, none),
     ];
     for (const act of calls) {
       await expect((async () => act())(), String(act)).rejects.toMatchObject({

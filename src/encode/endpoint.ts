@@ -71,8 +71,9 @@ export class EndpointEncoder implements Encoder {
    * Asks the endpoint for a vector where `dimensions` is not given, and otherwise for nothing.
    * @throws PointsmanError BAD_ARGUMENT, ENDPOINT_FAILED, BAD_RESPONSE, FILE_IO, FILE_VERSION, ABORTED
    */
-  static async open(options: EndpointEncoderOptions, { signal }: TaskOptions = {}): Promise<EndpointEncoder> {
+  static async open(options: EndpointEncoderOptions, tasks: TaskOptions = {}): Promise<EndpointEncoder> {
     checkOptions(options, OPTIONS, 'EndpointEncoder');
+    const { signal } = checkOptions(tasks, undefined, 'open');
     const client = new Client(options);
     const answers = await Answers.open(options.cache);
     try {

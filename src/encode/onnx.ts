@@ -88,7 +88,8 @@ export class OnnxEncoder implements Encoder {
    * @throws PointsmanError PACKAGE_MISSING, BAD_ARGUMENT, FILE_MISSING, FILE_IO, FILE_CORRUPT for what is no model or tokenizer,
    * WRONG_SHAPE for a model that is no encoder of texts, ABORTED
    */
-  static async open(options: OnnxEncoderOptions, { signal }: TaskOptions = {}): Promise<OnnxEncoder> {
+  static async open(options: OnnxEncoderOptions, tasks: TaskOptions = {}): Promise<OnnxEncoder> {
+    const { signal } = checkOptions(tasks, undefined, 'open');
     const { model, tokenizer: tokenizerPath, threads, ...given } = checked(options);
     const runtime = await optionalPackage<Runtime>('onnxruntime-node');
     const { tokenizer, content } = await TextTokenizer.open(tokenizerPath);

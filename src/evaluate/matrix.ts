@@ -10,7 +10,7 @@
  * on the test part stays the full matrix. The best single expert is always chosen on what the learner sees, by the
  * same mean, macro or not.
  */
-import { PointsmanError } from '../errors.js';
+import { checkOptions, PointsmanError } from '../errors.js';
 import { Random } from '../random.js';
 import type { MetricName, OutcomeTable } from '../types.js';
 import { bestSingleExpert, outcomeMatrix } from './baselines.js';
@@ -63,7 +63,7 @@ export async function crossValidate(
   fit: Fit,
   options: MatrixOptions & { folds?: number | undefined } = {},
 ): Promise<MatrixEvaluation> {
-  const { folds = 5 } = options;
+  const { folds = 5 } = checkOptions(options, undefined, 'crossValidate');
   const trials = seedsOf(options).flatMap((seed): (() => Trial)[] => {
     const foldOf = groupFolds(table, folds, new Random(seed));
     return Array.from({ length: folds }, (_, fold) => () => ({
@@ -82,7 +82,7 @@ export async function trainTest(
   fit: Fit,
   options: MatrixOptions & { train?: string | undefined; test?: string | undefined } = {},
 ): Promise<MatrixEvaluation> {
-  const { train = 'train', test = 'test' } = options;
+  const { train = 'train', test = 'test' } = checkOptions(options, undefined, 'trainTest');
   const split = table.split;
   const named = [...new Set(split)].join(', ');
   if (!split) throw new PointsmanError('BAD_ARGUMENT', 'the data names no split: use cross-validation');

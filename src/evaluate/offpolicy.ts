@@ -13,7 +13,7 @@
  *
  * Trust an estimate only with a large effective sample: a policy that rarely chooses what was logged has none.
  */
-import { PointsmanError } from '../errors.js';
+import { checkOptions, PointsmanError } from '../errors.js';
 import { Random } from '../random.js';
 import type { MetricName, Objective, OutcomeTable } from '../types.js';
 import { bestSingleExpert } from './baselines.js';
@@ -113,7 +113,7 @@ export interface LogEvaluation {
  * @throws PointsmanError NOT_ENOUGH_DATA, BAD_ARGUMENT, ABORTED
  */
 export async function evaluateLog(table: OutcomeTable, fit: Fit, options: LogOptions = {}): Promise<LogEvaluation> {
-  const { folds = 5, seeds = [0], replicates, signal, onProgress } = options;
+  const { folds = 5, seeds = [0], replicates, signal, onProgress } = checkOptions(options, undefined, 'evaluateLog');
   const present = (['score', 'rating', 'retry', 'length'] as const).filter((metric) => table.metrics[metric]);
   const metric = options.metric ?? present[0];
   if (metric === undefined) throw new PointsmanError('NOT_ENOUGH_DATA', 'the log has no outcomes');

@@ -89,10 +89,19 @@ export async function saveFolder(
   }
 }
 
-export async function openFolder(
+interface OpenedFolder {
+  parameters: ModelParameters;
+  arrays: ModelArrays;
+  index: ExpertIndex;
+  version: string;
+}
+
+/** What `use` makes of it; its indexes are closed where that fails. */
+export async function openFolder<T>(
   folder: string,
   { signal, threads, encoder }: TaskOptions & { threads?: number | undefined; encoder?: Encoder | undefined },
-) {
+  use: (opened: OpenedFolder) => T,
+): Promise<T> {
   checkPath(folder, 'folder');
   const { version, parameters, files } = await readModelFile(folder);
   checkFits(encoder, parameters.encoder);
@@ -123,7 +132,7 @@ export async function openFolder(
     if (files.beliefs && parameters.beliefs) {
       arrays.beliefs = (await openBeliefs(join(folder, files.beliefs.name), parameters.beliefs, version)).beliefs;
     }
-    return { parameters, arrays, index, version };
+    return use({ parameters, arrays, index, version });
   } catch (error) {
     for (const index of opened) index.close();
     throw error;

@@ -113,12 +113,12 @@ export function rowsOf(vectors: Float32Array, dimensions: number, most: number) 
       `${count} vectors of ${dimensions} dimensions are too many: ${most} dimensions and 2^32 numbers are the limit`,
     );
   }
+  if (count < 2) throw new PointsmanError('NOT_ENOUGH_DATA', 'one conversation alone teaches nothing');
   const sums = new Float64Array(dimensions);
   for (let i = 0; i < vectors.length; i++) sums[i % dimensions] = (sums[i % dimensions] as number) + (vectors[i] as number);
   const centre = Float32Array.from(sums, (sum) => sum / count);
   let squares = 0;
   for (let i = 0; i < vectors.length; i++) squares += ((vectors[i] as number) - (centre[i % dimensions] as number)) ** 2;
-  if (count < 2) throw new PointsmanError('NOT_ENOUGH_DATA', 'one conversation alone teaches nothing');
   if (!(squares > 0)) throw new PointsmanError('NOT_ENOUGH_DATA', 'the encoder gives every conversation the same vector');
   const scale = 1 / Math.sqrt(squares / count);
   const rows = {

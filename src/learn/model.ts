@@ -111,14 +111,11 @@ export class LearnedModel {
     options: TaskOptions & { threads?: number | undefined; encoder?: Encoder | undefined } = {},
   ): Promise<LearnedModel> {
     checkOptions(options, undefined, 'open');
-    const { parameters, arrays, index, version } = await openFolder(folder, options);
-    try {
-      return new LearnedModel(parameters, arrays, index, version, options);
-    } catch (error) {
-      index.close();
-      if ('memory' in arrays) arrays.memory?.index.close();
-      throw error;
-    }
+    return openFolder(
+      folder,
+      options,
+      ({ parameters, arrays, index, version }) => new LearnedModel(parameters, arrays, index, version, options),
+    );
   }
 
   /** What is believed of the experts: a copy, for `OnlineLearner`. @throws PointsmanError NO_BELIEFS */

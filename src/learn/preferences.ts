@@ -69,11 +69,8 @@ export interface InteractionFileOptions extends TaskOptions {
  * when all is written.
  * @throws PointsmanError BAD_DATA, BAD_ARGUMENT, NOT_ENOUGH_DATA, FILE_MISSING, FILE_IO, ABORTED
  */
-export async function writeInteractionFile(
-  source: string,
-  path: string,
-  { memory = MEMORY, signal, onProgress }: InteractionFileOptions = {},
-): Promise<InteractionCounts> {
+export async function writeInteractionFile(source: string, path: string, options: InteractionFileOptions = {}): Promise<InteractionCounts> {
+  const { memory = MEMORY, signal, onProgress } = checkOptions(options, undefined, 'writeInteractionFile');
   checkPath(source, 'source');
   checkPath(path, 'path');
   if (!Number.isSafeInteger(memory) || memory < 1)
