@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Encoder, ExpertIndex, type Interaction, LearnedModel, learn, OnlineLearner, Router } from '../src/index.js';
-import type { Corpus } from '../src/learn/learn.js';
+import type { EncodedView } from '../src/learn/corpus.js';
 import { addNeighbours, directionsOf, neighbourLearner } from '../src/learn/neighbours.js';
 import { Random } from '../src/random.js';
 import type { Conversation } from '../src/types.js';
@@ -63,7 +63,7 @@ describe('the held-out estimate', () => {
     const random = new Random(5);
     const [rows, wide, outputs] = [60, 4, 2];
     const values = Float32Array.from({ length: rows * wide }, () => random.uniform() - 0.5);
-    const corpus = { encoded: { centre: new Float32Array(wide) }, rows: { values } } as unknown as Corpus;
+    const view = { centre: new Float32Array(wide), rows: { values } } as unknown as EncodedView;
     const fold = Uint32Array.from({ length: rows }, (_, i) => i % 5);
     const row = Uint32Array.from({ length: rows * outputs }, (_, e) => Math.floor(e / outputs));
     const output = row.map((_, e) => e % outputs);
@@ -77,7 +77,7 @@ describe('the held-out estimate', () => {
       const bias = Float32Array.from({ length: outputs }, (_, o) => mean(o));
       const work = { seed: 0, threads: 1, tasks: {} };
       return (
-        neighbourLearner(corpus, { row, output, target: of }, bias, heldOut, fold, work) as NonNullable<ReturnType<typeof neighbourLearner>>
+        neighbourLearner(view, { row, output, target: of }, bias, heldOut, fold, work) as NonNullable<ReturnType<typeof neighbourLearner>>
       ).estimates();
     };
     const before = await estimates(target);

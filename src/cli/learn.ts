@@ -84,6 +84,8 @@ function counts(model: LearnedModel, outcomes: OutcomeTable | undefined, scores:
     metrics: model.metrics,
     dimensions: model.dimensionNames.length,
     attributes: model.attributeNames,
+    encoder: model.parameters.encoder ?? null,
+    reads: model.parameters.reads,
     remembered: model.parameters.neighbours?.conversations ?? 0,
     ...(scores && {
       scores: {
@@ -96,7 +98,8 @@ function counts(model: LearnedModel, outcomes: OutcomeTable | undefined, scores:
   };
 }
 
-function describe({ records, conversations, experts, metrics, dimensions, scores, remembered }: ReturnType<typeof counts>): string {
+function describe(summary: ReturnType<typeof counts>): string {
+  const { records, conversations, experts, metrics, dimensions, scores, remembered, encoder, reads } = summary;
   const observed = experts - (scores?.withoutOutcomes ?? 0);
   const of =
     records > 0 ? [`${plural(records, 'outcome')} of ${plural(observed, 'expert')} in ${plural(conversations, 'conversation')}`] : [];
@@ -105,5 +108,7 @@ function describe({ records, conversations, experts, metrics, dimensions, scores
     of.push(`scores of ${plural(scores.experts, 'expert')} in ${scores.dimensions.join(', ')}${lacking}`);
   }
   const neighbours = remembered > 0 ? `; predicts by neighbours among ${plural(remembered, 'conversation')}` : '';
-  return `learned ${metrics.join(', ')} in ${plural(dimensions, 'dimension')} from ${of.join(', and ')}${neighbours}`;
+  const unused = encoder && !reads.includes('encoder') && remembered === 0;
+  const note = unused ? '; the text alone tells as much as the encoder, which will not be asked' : neighbours;
+  return `learned ${metrics.join(', ')} in ${plural(dimensions, 'dimension')} from ${of.join(', and ')}${note}`;
 }

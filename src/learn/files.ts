@@ -2,9 +2,9 @@
  * A model's folder:
  *
  *   model.json        version of the format, of the model, the parameters, and checksums of everything
- *   parameters-….bin  little-endian: the idf of unseen columns (float32), the number of stored columns (uint32), their
- *                   numbers (uint32 each), their idf (float32 each), their rows of the projection (p × float32 each);
- *                   of a model on the user's encoder: its head (head.ts)
+ *   text-….bin      where the model reads text, little-endian: the idf of unseen columns (float32), the number of stored columns
+ *                   (uint32), their numbers (uint32 each), their idf (float32 each), their rows of the projection (p × float32 each)
+ *   head-….bin      what the model makes of the vectors of the user's encoder, where it makes anything of them (encoder.ts)
  *   beliefs-….bin   what is believed of the experts (beliefs-file.ts), where the model was learned with beliefs
  *   neighbours-….index  the engine's snapshot of the remembered conversations' directions, where the model has such (neighbours.ts)
  *   experts-….index   the engine's snapshot of the experts' vectors (it carries its own checksums)
@@ -21,20 +21,27 @@ import type { Encoder, TaskOptions } from '../types.js';
 import { learnAddon } from './addon.js';
 import { openBeliefs, saveBeliefs } from './beliefs-file.js';
 import { replaceFiles, writeDurably } from './durable.js';
+import { checkFits, type HeadArrays, packHead, unpackHead } from './encoder.js';
 import { checkPath, makeFolder } from './folder.js';
-import { checkFits, type HeadArrays, packHead, unpackHead } from './head.js';
 import { fileError } from './interactions.js';
 import type { ModelArrays, ModelParameters, TextArrays } from './model.js';
 import { readSealed, writeSealed } from './sealed.js';
 
-const FORMAT = 'pointsman model 1';
+const FORMAT = 'pointsman model 2';
+
+interface CheckedFile {
+  name: string;
+  bytes: number;
+  checksum: string;
+}
 
 interface ModelFile {
   format: string;
   version: string;
   parameters: ModelParameters;
   files: {
-    parameters: { name: string; bytes: number; checksum: string };
+    text?: CheckedFile;
+    head?: CheckedFile;
     experts: { name: string; size: number };
     beliefs?: { name: string };
     neighbours?: { name: string };
@@ -50,14 +57,23 @@ export async function saveFolder(
   { signal }: TaskOptions,
 ): Promise<void> {
   checkPath(folder, 'folder');
-  const bytes = parameters.encoder ? packHead(arrays as HeadArrays) : packArrays(arrays as TextArrays, parameters.dimensionNames.length);
+  const { text, head, beliefs } = arrays;
+  const packed = {
+    ...(text && { text: packText(text, parameters.dimensionNames.length) }),
+    ...(head && { head: packHead(head) }),
+  };
   // Named after the version: the files of a model that is replaced stay whole until model.json points elsewhere.
-  const memory = 'memory' in arrays ? arrays.memory : undefined;
-  const files = {
-    parameters: { name: `parameters-${version}.bin`, bytes: bytes.byteLength, checksum: learnAddon().checksum(bytes) },
+  const checked = (kind: string, bytes: Uint8Array): CheckedFile => ({
+    name: `${kind}-${version}.bin`,
+    bytes: bytes.byteLength,
+    checksum: learnAddon().checksum(bytes),
+  });
+  const files: ModelFile['files'] = {
+    ...(packed.text && { text: checked('text', packed.text) }),
+    ...(packed.head && { head: checked('head', packed.head) }),
     experts: { name: `experts-${version}.index`, size: index.size },
-    ...(arrays.beliefs && { beliefs: { name: `beliefs-${version}.bin` } }),
-    ...(memory && { neighbours: { name: `neighbours-${version}.index` } }),
+    ...(beliefs && { beliefs: { name: `beliefs-${version}.bin` } }),
+    ...(head?.memory && { neighbours: { name: `neighbours-${version}.index` } }),
   };
   try {
     await makeFolder(folder);
@@ -67,18 +83,20 @@ export async function saveFolder(
     };
     await replaceFiles(folder, earlier, async (after) => {
       after.push(...Object.values(files).map(({ name }) => name));
-      await writeDurably(join(folder, files.parameters.name), bytes);
-      if (arrays.beliefs && files.beliefs) {
-        const heard = new Float64Array(arrays.beliefs.ids.length).fill(Number.NaN);
+      for (const kind of ['text', 'head'] as const) {
+        if (packed[kind] && files[kind]) await writeDurably(join(folder, files[kind].name), packed[kind]);
+      }
+      if (beliefs && files.beliefs) {
+        const heard = new Float64Array(beliefs.ids.length).fill(Number.NaN);
         await saveBeliefs(join(folder, files.beliefs.name), {
-          beliefs: arrays.beliefs,
+          beliefs,
           modelVersion: version,
           updates: 0,
           heard,
           past: [],
         });
       }
-      if (memory && files.neighbours) await memory.index.save(join(folder, files.neighbours.name), { signal });
+      if (head?.memory && files.neighbours) await head.memory.index.save(join(folder, files.neighbours.name), { signal });
       await index.save(join(folder, files.experts.name), { signal });
       const body: ModelFile = { format: FORMAT, version, parameters, files };
       await writeSealed(join(folder, 'model.json'), body);
@@ -105,13 +123,7 @@ export async function openFolder<T>(
   checkPath(folder, 'folder');
   const { version, parameters, files } = await readModelFile(folder);
   checkFits(encoder, parameters.encoder);
-  const path = join(folder, files.parameters.name);
-  const bytes = await readFile(path).catch((error: unknown) => {
-    throw fileError(error, path);
-  });
-  if (bytes.byteLength !== files.parameters.bytes || learnAddon().checksum(bytes) !== files.parameters.checksum) {
-    throw new PointsmanError('FILE_CORRUPT', `${path} is truncated or was altered`);
-  }
+  const [text, head] = [files.text && (await readChecked(folder, files.text)), files.head && (await readChecked(folder, files.head))];
   const p = parameters.dimensionNames.length;
   const opened: ExpertIndex[] = [];
   const open = async (name: string) => {
@@ -124,9 +136,10 @@ export async function openFolder<T>(
     return index;
   };
   try {
-    const arrays: ModelArrays = parameters.encoder
-      ? openHead(bytes, path, parameters.encoder.dimensions, parameters, files.neighbours && (await open(files.neighbours.name)))
-      : unpackArrays(bytes, p, path);
+    const arrays: ModelArrays = {
+      text: text && unpackText(text.bytes, p, text.path),
+      head: head && openHead(head.bytes, head.path, parameters, files.neighbours && (await open(files.neighbours.name))),
+    };
     const index = await open(files.experts.name);
     if (index.size !== files.experts.size) throw new PointsmanError('FILE_CORRUPT', `${folder} has the experts of another model`);
     if (files.beliefs && parameters.beliefs) {
@@ -139,15 +152,27 @@ export async function openFolder<T>(
   }
 }
 
+async function readChecked(folder: string, { name, bytes: size, checksum }: CheckedFile) {
+  const path = join(folder, name);
+  const bytes = await readFile(path).catch((error: unknown) => {
+    throw fileError(error, path);
+  });
+  if (bytes.byteLength !== size || learnAddon().checksum(bytes) !== checksum) {
+    throw new PointsmanError('FILE_CORRUPT', `${path} is truncated or was altered`);
+  }
+  return { path, bytes };
+}
+
 function openHead(
   bytes: Uint8Array,
   path: string,
-  wide: number,
-  { dimensionNames, neighbours }: ModelParameters,
+  { dimensionNames, encoder, neighbours, reads }: ModelParameters,
   index: ExpertIndex | undefined,
 ): HeadArrays {
+  const wide = encoder?.dimensions ?? 0;
+  const p = reads.includes('encoder') ? dimensionNames.length : 0;
   const { conversations = 0, outputs = 0 } = neighbours ?? {};
-  const { head, told } = unpackHead(bytes, wide, dimensionNames.length, conversations * outputs, path);
+  const { head, told } = unpackHead(bytes, wide, p, conversations * outputs, path);
   if (!neighbours) return head;
   if (index?.size !== conversations || index.dimensions !== wide || outputs > dimensionNames.length)
     throw new PointsmanError('FILE_CORRUPT', `${path} has the neighbours of another model`);
@@ -158,7 +183,7 @@ function openHead(
 const readModelFile = (folder: string) => readSealed<ModelFile>(join(folder, 'model.json'), FORMAT);
 
 /** Only the columns that occurred are stored: the projection of the others is zero, their idf the largest. */
-function packArrays({ idf, projection }: TextArrays, p: number): Uint8Array {
+function packText({ idf, projection }: TextArrays, p: number): Uint8Array {
   const unseen = idf.reduce((largest, value) => Math.max(largest, value), 0);
   const stored: number[] = [];
   for (let c = 0; c < idf.length; c++) {
@@ -175,7 +200,7 @@ function packArrays({ idf, projection }: TextArrays, p: number): Uint8Array {
   return new Uint8Array(out.buffer);
 }
 
-function unpackArrays(bytes: Uint8Array, p: number, path: string): TextArrays {
+function unpackText(bytes: Uint8Array, p: number, path: string): TextArrays {
   const corrupt = () => new PointsmanError('FILE_CORRUPT', `${path} does not fit its model.json`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (bytes.byteLength < 8) throw corrupt();

@@ -13,7 +13,8 @@ import { run } from '../native.js';
 import type { Conversation, ScoreTable, TaskOptions } from '../types.js';
 import { learnAddon } from './addon.js';
 import { contentParameters, contentRows } from './content.js';
-import { ATTRIBUTE_SCALE, analyse, workOf } from './learn.js';
+import { ATTRIBUTE_SCALE, analyse } from './corpus.js';
+import { workOf } from './learn.js';
 import { METRICS } from './metrics.js';
 import { assemble, type LearnedModel } from './model.js';
 import { checkScoreTable } from './score-table.js';
@@ -59,15 +60,16 @@ export async function learnFromScores(scores: ScoreTable, options: FromScoresOpt
     conversations.map(() => ({})),
     work,
   );
-  let projection = new Float32Array(corpus.dimensions * D);
+  const view = corpus.text;
+  let projection = new Float32Array(view.dimensions * D);
   let offset = new Array<number>(D).fill(1 / D);
   if (examples) {
     const label = examples.map(({ dimension }) => names.indexOf(dimension));
     const count = examples.length * D;
     const problem = {
-      coordinates: corpus.coordinates,
+      coordinates: view.coordinates,
       rows: examples.length,
-      dimensions: corpus.dimensions,
+      dimensions: view.dimensions,
       row: Uint32Array.from({ length: count }, (_, e) => Math.floor(e / D)),
       output: Uint32Array.from({ length: count }, (_, e) => e % D),
       target: Float32Array.from({ length: count }, (_, e) => Number(label[Math.floor(e / D)] === e % D)),
@@ -81,8 +83,8 @@ export async function learnFromScores(scores: ScoreTable, options: FromScoresOpt
     const shares = new Array<number>(D).fill(1 / D);
     corpus.attributes = [{ name: attribute as string, values: [...names], shares }];
     projection = Float32Array.from({ length: D * D }, (_, i) => Number(Math.floor(i / D) === i % D));
-    corpus.dimensions = corpus.spectral + D;
-    projection = Float32Array.from([...new Float32Array(corpus.spectral * D), ...projection.map((value) => value / ATTRIBUTE_SCALE)]);
+    view.dimensions = view.spectral + D;
+    projection = Float32Array.from([...new Float32Array(view.spectral * D), ...projection.map((value) => value / ATTRIBUTE_SCALE)]);
   }
   const all = rows.flatMap((row) => row.scores);
   const [low, high] = [Math.min(0, ...all), Math.max(1, ...all)];
@@ -93,8 +95,8 @@ export async function learnFromScores(scores: ScoreTable, options: FromScoresOpt
     experts: scores.experts,
     metrics: [{ metric: METRICS.score, mean: 0, deviation: 1 }],
     corpus,
-    expected: { rank: 1, bias: new Float32Array(1), vectors: new Float32Array(0), projection: new Float32Array(corpus.dimensions) },
-    factors: { rank: D, bias: new Float32Array(scores.experts.length), vectors: Float32Array.from(all), projection },
+    expected: [{ view, rank: 1, bias: new Float32Array(1), vectors: new Float32Array(0), projection: new Float32Array(view.dimensions) }],
+    factors: { view, rank: D, bias: new Float32Array(scores.experts.length), vectors: Float32Array.from(all), projection },
     settings: { rank: D, penalty: PENALTY, outcomes: 0 },
     beliefs: undefined,
     readOuts: [readOut],

@@ -7,21 +7,23 @@
  *
  * so the conversation's projection on the named dimension d is ψ_d(C) = ⟨B_d, x̃⟩ and the expert's component is its score; δ_m, its
  * own part, is 0 for an expert without outcomes. B, the variances and every δ_m: native/train/hierarchical.hpp. Scores enter φ as
- * they stand in the table; what that adds to everybody's prediction is taken off the expected outcome.
+ * they stand in the table; what that adds to everybody's prediction is taken off the expected outcome. With an encoder of the user's x̃ may
+ * be of its vectors (corpus.ts) in place of the text.
  */
 import { PointsmanError, someOf } from '../errors.js';
 import type { OutcomeTable, ScoreTable } from '../types.js';
-import type { Factors, HierarchicalProblem, Hierarchy, Posteriors } from './addon.js';
+import type { HierarchicalProblem, Hierarchy, Posteriors } from './addon.js';
 import { attributeNames } from './attributes.js';
 import { type Content, type ContentParameters, contentParameters, contentRows } from './content.js';
+import { type Corpus, type View, type ViewFactors, viewsOf } from './corpus.js';
 import { ahead, headStarts, meanAdvantages } from './head-start.js';
 import { type Design, fitHierarchies, fitPosteriors, heldOutAdvantages, problemsOf, rankOf } from './hierarchy.js';
-import type { Corpus, Work } from './learn.js';
+import type { Work } from './learn.js';
 import type { MetricObservations } from './observations.js';
 import { choose, worth } from './select.js';
-import { type Advantages, advantages, type Expected, type Fitted, fitExpected } from './stages.js';
+import { type Advantages, advantages, type Fitted, fitExpected } from './stages.js';
 
-/** Leading directions of the text that an expert may differ in, where held-out outcomes do not say that it is better not to look. */
+/** Leading directions of a view that an expert may differ in, where held-out outcomes do not say that it is better not to look. */
 const TEXT_DIMENSIONS = 64;
 
 export interface HybridFit extends Fitted {
@@ -59,15 +61,16 @@ export async function fitHybrid(
   const found = advantages(metrics, table.experts.length, expected);
   const bonus = ahead(metrics, table.experts.length, meanAdvantages(metrics.length * table.experts.length, found));
   const candidates: Candidate[] = [];
-  for (const text of [0, Math.min(TEXT_DIMENSIONS, corpus.spectral)]) {
-    const design = designOf(corpus, parameters, rows, fold.length, text);
+  const looks = viewsOf(corpus).map((view) => ({ view, text: Math.min(TEXT_DIMENSIONS, view.spectral) }));
+  for (const { view, text } of [{ view: corpus.text, text: 0 }, ...looks]) {
+    const design = designOf(view, parameters, rows, fold.length, text);
     const problems = problemsOf(design, metrics, found);
     const hierarchies = await fitHierarchies(design, metrics, problems, work);
     const heldOut = await heldOutAdvantages(problems, hierarchies, fold, work);
-    candidates.push({ design, problems, hierarchies, ...chooseHeadStart(metrics, found, heldOut, bonus) });
+    candidates.push({ view, design, problems, hierarchies, ...chooseHeadStart(metrics, found, heldOut, bonus) });
   }
   const chosen = choose(candidates.map((each) => each.worths));
-  const { design, problems, hierarchies, headStart, predictions } = candidates[chosen] as Candidate;
+  const { view, design, problems, hierarchies, headStart, predictions } = candidates[chosen] as Candidate;
   const posteriors = await fitPosteriors(problems, hierarchies, rankOf(design.dimensions + 1), work);
   for (const [r, { mean }] of posteriors.entries()) {
     const n = design.dimensions + 1;
@@ -77,7 +80,7 @@ export async function fitHybrid(
       if (extra !== 0) mean[m * n + n - 1] = (mean[m * n + n - 1] as number) + extra / deviation;
     }
   }
-  const parts = assembleParts(corpus, design, metrics, parameters, rows, expected, hierarchies, posteriors);
+  const parts = assembleParts(view, corpus, design, metrics, parameters, rows, [expected.factors], hierarchies, posteriors);
   return {
     ...parts,
     experts,
@@ -92,6 +95,7 @@ export async function fitHybrid(
 
 /** A model, and what its picks earned on held-out conversations. */
 interface Candidate {
+  view: View;
   design: Design;
   problems: HierarchicalProblem[];
   hierarchies: Hierarchy[];
@@ -115,14 +119,14 @@ function chooseHeadStart(
   return judged.reduce((best, each) => (each.sum > best.sum ? each : best));
 }
 
-function designOf(corpus: Corpus, { mean, deviation }: ContentParameters, rows: readonly Content[], count: number, text: number): Design {
-  const extra = corpus.dimensions - corpus.spectral;
+function designOf(view: View, { mean, deviation }: ContentParameters, rows: readonly Content[], count: number, text: number): Design {
+  const extra = view.dimensions - view.spectral;
   const dimensions = text + extra;
   const coordinates = new Float32Array(count * dimensions);
   for (let i = 0; i < count; i++) {
     for (let j = 0; j < dimensions; j++) {
-      const { from, spread } = source(corpus, text, j);
-      coordinates[i * dimensions + j] = (corpus.coordinates[i * corpus.dimensions + from] as number) / spread;
+      const { from, spread } = source(view, text, j);
+      coordinates[i * dimensions + j] = (view.coordinates[i * view.dimensions + from] as number) / spread;
     }
   }
   const width = mean.length + 1;
@@ -138,49 +142,50 @@ function designOf(corpus: Corpus, { mean, deviation }: ContentParameters, rows: 
 }
 
 /** Where coordinate j comes from in the corpus, and what it was divided by: the text's have spread σ here, not σ². */
-function source(corpus: Corpus, text: number, j: number): { from: number; spread: number } {
-  if (j >= text) return { from: corpus.spectral + j - text, spread: 1 };
-  return { from: j, spread: Math.sqrt(corpus.eigenvalues[j] as number) };
+function source(view: View, text: number, j: number): { from: number; spread: number } {
+  if (j >= text) return { from: view.spectral + j - text, spread: 1 };
+  return { from: j, spread: Math.sqrt(view.eigenvalues[j] as number) };
 }
 
-/** The model on the corpus's coordinates: named dimensions for each metric, then the experts' own. */
+/** The model on the view's coordinates: named dimensions for each metric, then the experts' own. */
 function assembleParts(
-  corpus: Corpus,
+  view: View,
+  { text: ofText, attributes }: Corpus,
   design: Design,
   metrics: readonly MetricObservations[],
   { dimensions: names, mean, deviation }: ContentParameters,
   rows: readonly Content[],
-  expected: Expected,
+  expected: readonly ViewFactors[],
   hierarchies: readonly Hierarchy[],
   posteriors: readonly Posteriors[],
 ) {
   const [D, R, own] = [names.length, metrics.length, design.dimensions];
-  const text = own - (corpus.dimensions - corpus.spectral);
+  const text = own - (view.dimensions - view.spectral);
   const n = own + 1;
   const rank = R * D + own;
   const width = D + 1;
   const offset = new Array<number>(rank).fill(0);
-  const projection = new Float32Array(corpus.dimensions * rank);
-  const shared = Float32Array.from(expected.factors.projection);
-  const constant = Float64Array.from(expected.factors.bias);
+  const projection = new Float32Array(view.dimensions * rank);
+  // Of the population itself, less what scores in their own units add to everybody: it goes to the expected outcome.
+  const shared = new Float32Array(view.dimensions * R);
+  const constant = new Float32Array(R);
   for (const [r, { map }] of hierarchies.entries()) {
     for (let j = 0; j <= own; j++) {
       const b = (d: number) => (map[j * width + d] as number) / (deviation[d] as number);
-      // Of the population itself, less what scores in their own units add to everybody.
       let common = map[j * width + D] as number;
       for (let d = 0; d < D; d++) common -= b(d) * (mean[d] as number);
       if (j === own) {
         for (let d = 0; d < D; d++) offset[r * D + d] = b(d);
-        constant[r] = (constant[r] as number) + common;
+        constant[r] = common;
         continue;
       }
-      const { from, spread } = source(corpus, text, j);
+      const { from, spread } = source(view, text, j);
       for (let d = 0; d < D; d++) projection[from * rank + r * D + d] = b(d) / spread;
-      shared[from * R + r] = (shared[from * R + r] as number) + common / spread;
+      shared[from * R + r] = common / spread;
     }
   }
   for (let j = 0; j < own; j++) {
-    const { from, spread } = source(corpus, text, j);
+    const { from, spread } = source(view, text, j);
     projection[from * rank + R * D + j] = 1 / spread;
   }
   const vectors = new Float32Array(R * rows.length * rank);
@@ -195,15 +200,18 @@ function assembleParts(
       bias[o] = delta(own);
     }
   }
-  const factors: Factors = { rank, bias, vectors, projection };
+  const factors: ViewFactors = { view, rank, bias, vectors, projection };
   const named = metrics.flatMap(({ metric }) => names.map((name) => (R === 1 ? name : `${name} (${metric.name})`)));
-  const attributes = attributeNames(corpus.attributes);
   return {
     factors,
-    expected: { ...expected.factors, projection: shared, bias: Float32Array.from(constant) },
+    expected: [...expected, { view, rank: R, bias: constant, vectors: new Float32Array(0), projection: shared }],
     rank,
     kept: R * D,
     offset,
-    names: [...named, ...Array.from({ length: text }, (_, j) => `text ${j + 1}`), ...attributes],
+    names: [
+      ...named,
+      ...Array.from({ length: text }, (_, j) => `${view === ofText ? 'text' : 'encoder'} ${j + 1}`),
+      ...attributeNames(attributes),
+    ],
   };
 }

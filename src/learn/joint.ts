@@ -3,11 +3,13 @@
  * (native/train/joint.hpp), for where one expert answered there is nothing to centre an outcome by.
  *
  * It sees coordinates of spread σ, not σ² (native/train/spectral.hpp): a filter of σ²/(σ² + l²). A log tells each
- * expert of a part of the conversations only, and evidence finds the experts' differences spread over many directions.
+ * expert of a part of the conversations only, and evidence finds the experts' differences spread over many directions. Evidence also
+ * chooses the view (corpus.ts).
  */
 import { run } from '../native.js';
 import { type JointModel, learnAddon, type Problem } from './addon.js';
-import type { Corpus, Work } from './learn.js';
+import { type Corpus, type View, viewsOf } from './corpus.js';
+import type { Work } from './learn.js';
 import type { MetricObservations } from './observations.js';
 import type { Fitted } from './stages.js';
 
@@ -25,32 +27,13 @@ export async function fitJointly(
   experts: number,
   corpus: Corpus,
   fold: Uint32Array,
-  { threads, tasks }: Work,
+  work: Work,
 ): Promise<Fitted> {
-  const { dimensions, spectral, eigenvalues } = corpus;
-  const spread = Float64Array.from({ length: dimensions }, (_, k) => (k < spectral ? Math.sqrt(eigenvalues[k] as number) : 1));
-  const coordinates = corpus.coordinates.map((z, i) => z / (spread[i % dimensions] as number));
-  const problems = metrics.map(
-    ({ conversation, expert, value }): Problem => ({
-      coordinates,
-      rows: fold.length,
-      dimensions,
-      row: conversation,
-      output: expert,
-      target: value,
-      outputs: experts,
-    }),
-  );
-  const fit = async (specific: number[], name: string) => {
-    const models: JointModel[] = [];
-    for (const [r, problem] of problems.entries()) {
-      const settings = { shared: SHARED_PENALTIES, specific, biasPrior: biasPriors[r] as number };
-      models.push(await run(() => learnAddon().fitJoint(problem, settings, threads), `${name}, ${metrics[r]?.metric.name}`, tasks));
-    }
-    return { specific, models, evidence: models.reduce((sum, { evidence }) => sum + evidence, 0) };
-  };
-  const biases = await fit([BIASES_ALONE], 'biases alone');
-  const full = await fit(SPECIFIC_PENALTIES, 'full rank');
+  const fits: ViewFit[] = [];
+  for (const view of viewsOf(corpus)) fits.push(await fitView(view, metrics, biasPriors, experts, work));
+  const { view, problems, spread, biases, full } = fits.reduce((best, each) => (each.full.evidence > best.full.evidence ? each : best));
+  const { dimensions } = view;
+  const { threads, tasks } = work;
   const rank = full.evidence - biases.evidence > VERY_STRONG ? metrics.length * experts : 0;
   const { specific, models: chosen } = rank > 0 ? full : biases;
   const predictions: number[] = [];
@@ -71,6 +54,7 @@ export async function fitJointly(
   }
   const outputs = metrics.length * experts;
   const factors = {
+    view,
     rank,
     bias: Float32Array.from({ length: outputs }, (_, o) => modelOf(chosen, o, experts).bias[o % experts] as number),
     vectors: Float32Array.from({ length: outputs * rank }, (_, i) => (i % (rank + 1) === 0 ? 1 : 0)),
@@ -82,6 +66,7 @@ export async function fitJointly(
     }),
   };
   const expected = {
+    view,
     rank: metrics.length,
     bias: Float32Array.from(chosen, ({ shared }) => shared[dimensions] as number),
     vectors: new Float32Array(0),
@@ -94,13 +79,61 @@ export async function fitJointly(
   const advantages = {
     row: concatenated(metrics.map(({ conversation }) => conversation)),
     output: concatenated(metrics.map(({ expert }, r) => expert.map((m) => r * experts + m))),
-    target: Float32Array.from(metrics.flatMap((_, r) => beyond(corpus, problems[r] as Problem, chosen[r] as JointModel))),
+    target: Float32Array.from(metrics.flatMap((_, r) => beyond(problems[r] as Problem, chosen[r] as JointModel))),
   };
-  return { expected, factors, rank, penalty, predictions: Float32Array.from(predictions), advantages };
+  return { expected: [expected], factors, rank, penalty, predictions: Float32Array.from(predictions), advantages };
+}
+
+/** What is fitted of every metric on one view's coordinates. */
+interface ViewFit {
+  view: View;
+  problems: Problem[];
+  /** What the view's coordinates are divided by. */
+  spread: Float64Array;
+  biases: Joint;
+  full: Joint;
+}
+
+interface Joint {
+  specific: number[];
+  models: JointModel[];
+  evidence: number;
+}
+
+async function fitView(
+  view: View,
+  metrics: readonly MetricObservations[],
+  biasPriors: readonly number[],
+  experts: number,
+  { threads, tasks }: Work,
+): Promise<ViewFit> {
+  const { dimensions, spectral, eigenvalues } = view;
+  const spread = Float64Array.from({ length: dimensions }, (_, k) => (k < spectral ? Math.sqrt(eigenvalues[k] as number) : 1));
+  const coordinates = view.coordinates.map((z, i) => z / (spread[i % dimensions] as number));
+  const problems = metrics.map(
+    ({ conversation, expert, value }): Problem => ({
+      coordinates,
+      rows: view.rows.starts.length - 1,
+      dimensions,
+      row: conversation,
+      output: expert,
+      target: value,
+      outputs: experts,
+    }),
+  );
+  const fit = async (specific: number[], name: string): Promise<Joint> => {
+    const models: JointModel[] = [];
+    for (const [r, problem] of problems.entries()) {
+      const settings = { shared: SHARED_PENALTIES, specific, biasPrior: biasPriors[r] as number };
+      models.push(await run(() => learnAddon().fitJoint(problem, settings, threads), `${name}, ${metrics[r]?.metric.name}`, tasks));
+    }
+    return { specific, models, evidence: models.reduce((sum, { evidence }) => sum + evidence, 0) };
+  };
+  return { view, problems, spread, biases: await fit([BIASES_ALONE], 'biases alone'), full: await fit(SPECIFIC_PENALTIES, 'full rank') };
 }
 
 /** Outcomes less the conversation's expected one. */
-function beyond({ dimensions }: Corpus, { coordinates, row, target }: Problem, { shared }: JointModel): number[] {
+function beyond({ coordinates, dimensions, row, target }: Problem, { shared }: JointModel): number[] {
   return Array.from(row, (i, e) => {
     let rest = (target[e] as number) - (shared[dimensions] as number);
     for (let k = 0; k < dimensions; k++) rest -= (coordinates[i * dimensions + k] as number) * (shared[k] as number);

@@ -1,25 +1,24 @@
 /**
  * Learning: outcomes in, a model out.
  *
- *  1. Text features of every conversation, and their spectral basis (native/train/spectral.hpp); no outcome is looked at.
+ *  1. Features of every conversation and their spectral basis, of its text and, with an encoder of the user's, of that one's vectors
+ *     (corpus.ts); no outcome is looked at.
  *  2. The expected outcome of a conversation whoever answers it, the experts' biases and their factors, with every
  *     setting chosen inside the data: in one regression where one expert answered each conversation and outputs are few
  *     (joint.ts), otherwise in stages (stages.ts).
  *  3. Read-outs on the held-out predictions (calibration.ts).
- *  4. All folded into one projection of the text features (model.ts), and with an encoder of the user's perhaps a memory of the
- *     training conversations (neighbours.ts).
+ *  4. All folded into a projection of the features (model.ts), and with an encoder of the user's perhaps a memory of the training
+ *     conversations (neighbours.ts).
  */
-import { textAddon } from '../encode/addon.js';
-import { pack } from '../encode/pack.js';
 import { PointsmanError } from '../errors.js';
-import { native, run } from '../native.js';
-import type { Attributes, Conversation, Encoder, OutcomeTable, ScoreTable, TaskOptions } from '../types.js';
-import { type Factors, learnAddon } from './addon.js';
-import { attributeCoordinates, attributesOf, attributeWidth, type KnownAttribute, knownAttributes } from './attributes.js';
+import { native } from '../native.js';
+import type { Attributes, Encoder, OutcomeTable, ScoreTable, TaskOptions } from '../types.js';
+import { attributesOf } from './attributes.js';
 import type { Beliefs } from './beliefs.js';
 import { fitReadOut } from './calibration.js';
+import { analyse, type ViewFactors } from './corpus.js';
+import { checkEncoder } from './encoder.js';
 import { hybridBeliefs, learnBeliefs } from './first-beliefs.js';
-import { checkEncoder, encodeWith, rowsOf } from './head.js';
 import { fitHybrid } from './hybrid.js';
 import { fitJointly } from './joint.js';
 import { assemble, type LearnedModel, normalised } from './model.js';
@@ -37,8 +36,8 @@ export interface LearnOptions extends TaskOptions {
   /** Ranks to choose from, besides biases alone. Default: full where outputs (metrics × experts) are few, else 4 and 8. */
   ranks?: readonly number[] | undefined;
   /**
-   * Reads the conversations in place of the built-in encoder, such as an OnnxEncoder or an EndpointEncoder. The model is then
-   * opened with the same one.
+   * Reads the conversations beside the built-in encoder, such as an OnnxEncoder or an EndpointEncoder: what of the two is used is chosen
+   * on what is held out. The model is then opened with the same one.
    */
   encoder?: Encoder | undefined;
   /** Attributes of conversations to learn from; `category` may be the category of an outcome matrix. Default: all but that. */
@@ -50,10 +49,6 @@ export interface LearnOptions extends TaskOptions {
 }
 
 const FOLDS = 5;
-/** Leading directions of the corpus that the regressions see. */
-const SPECTRAL_DIMENSIONS = 192;
-/** What the regressions see of an attribute: with a penalty l, a value's effect is held by (l / scale)² pseudo-outcomes. */
-export const ATTRIBUTE_SCALE = 8;
 /** Up to so many outputs each has a regression of its own. */
 export const MOST_FULL_RANK = 128;
 const LOW_RANKS = [4, 8];
@@ -72,17 +67,17 @@ export async function learn(table: OutcomeTable, options: LearnOptions = {}): Pr
   if (options.content !== undefined) {
     checkScoreTable(options.content);
     const fitted = await fitHybrid(used, options.content, metrics, biasPriors, corpus, fold, work);
-    const { factors, scale } = normalised(corpus, fitted.factors, fitted.kept);
+    const { factors, scale } = normalised(fitted.factors, fitted.kept);
     const beliefs = options.beliefs === false ? undefined : hybridBeliefs(fitted, scale, noiseOf(metrics, fitted.predictions));
     return finish(fitted, fitted.experts, factors, beliefs, fitted);
   }
   const outputs = metrics.length * used.experts.length;
-  const ranks = ranksOf(outputs, corpus.dimensions, options.ranks);
+  const ranks = ranksOf(outputs, options.ranks);
   const jointly = !answeredBySeveral(metrics) && ranks.every((rank) => rank === outputs);
   const fitted = jointly
     ? await fitJointly(metrics, biasPriors, used.experts.length, corpus, fold, work)
     : await fitInStages(metrics, biasPriors, used.experts.length, ranks, corpus, fold, work);
-  const { factors, psi, scale } = normalised(corpus, fitted.factors, 0, fitted.neighbours?.heldOut);
+  const { factors, psi, scale } = normalised(fitted.factors, 0, fitted.neighbours?.heldOut);
   const noise = noiseOf(metrics, fitted.predictions);
   const beliefs = options.beliefs === false ? undefined : await learnBeliefs(used.experts, metrics, fitted, factors, psi, noise, work);
   const memory = fitted.neighbours && (await rememberedBy(fitted.neighbours, scale, work));
@@ -91,7 +86,7 @@ export async function learn(table: OutcomeTable, options: LearnOptions = {}): Pr
   function finish(
     { expected, rank, penalty, predictions }: Fitted,
     experts: readonly string[],
-    factors: Factors,
+    factors: ViewFactors,
     beliefs: Beliefs | undefined,
     named: { names: readonly string[]; offset: readonly number[] } | undefined,
     memory?: Memory,
@@ -123,75 +118,13 @@ export interface Work {
   tasks: TaskOptions;
 }
 
-/** What the conversations have in common: features, idf, and coordinates on the spectral basis. */
-export interface Corpus {
-  rows: { starts: Uint32Array; columns: Uint32Array; values: Float32Array };
-  idf: Float32Array;
-  /** Where the user's encoder gave the features: `values` of the rows are (vector − centre) · scale. */
-  encoded: { encoder: Encoder; centre: Float32Array; scale: number } | undefined;
-  /** q, those of the text */
-  spectral: number;
-  /** U, conversations × q */
-  vectors: Float32Array;
-  /** σ² */
-  eigenvalues: Float64Array;
-  attributes: KnownAttribute[];
-  /** q and those of the attributes */
-  dimensions: number;
-  /** conversations × dimensions: Z = U Σ², then the attributes' coordinates times ATTRIBUTE_SCALE */
-  coordinates: Float32Array;
-}
-
-/** Features of the conversations, of their text or by the user's encoder. */
-async function featuresOf(conversations: readonly Conversation[], encoder: Encoder | undefined, { threads, tasks }: Work) {
-  const addon = textAddon();
-  if (encoder) {
-    const vectors = await encodeWith(encoder, conversations, tasks);
-    const { rows, ...encoded } = rowsOf(vectors, encoder.dimensions, addon.textColumns());
-    return { rows, idf: new Float32Array(0), encoded: { encoder, ...encoded } };
-  }
-  const packed = pack(conversations);
-  const counts = await run((listener) => addon.textFeatures(...packed, new Float32Array(0), threads, listener), 'count n-grams', tasks);
-  const idf = addon.inverseFrequencies(counts.columns, conversations.length);
-  const rows = await run((listener) => addon.textFeatures(...packed, idf, threads, listener), 'weigh n-grams', tasks);
-  return { rows, idf, encoded: undefined };
-}
-
-export async function analyse(
-  conversations: readonly Conversation[],
-  attributes: readonly Attributes[],
-  work: Work,
-  encoder?: Encoder,
-): Promise<Corpus> {
-  const { seed, threads, tasks } = work;
-  const { rows, idf, encoded } = await featuresOf(conversations, encoder, work);
-  const basis = await run(
-    (listener) => learnAddon().spectralBasis(rows, SPECTRAL_DIMENSIONS, seed, threads, listener),
-    'spectral basis',
-    tasks,
-  );
-  const { dimensions: spectral, vectors, eigenvalues } = basis;
-  const known = knownAttributes(attributes);
-  const dimensions = spectral + attributeWidth(known);
-  const coordinates = new Float32Array(attributes.length * dimensions);
-  for (const [i, given] of attributes.entries()) {
-    for (let k = 0; k < spectral; k++) {
-      coordinates[i * dimensions + k] = (vectors[i * spectral + k] as number) * (eigenvalues[k] as number);
-    }
-    attributeCoordinates(known, given, coordinates, i * dimensions + spectral);
-    for (let k = i * dimensions + spectral; k < (i + 1) * dimensions; k++) coordinates[k] = ATTRIBUTE_SCALE * (coordinates[k] as number);
-  }
-  return { rows, idf, encoded, spectral, vectors, eigenvalues, attributes: known, dimensions, coordinates };
-}
-
-function ranksOf(outputs: number, dimensions: number, asked: readonly number[] | undefined): number[] {
+function ranksOf(outputs: number, asked: readonly number[] | undefined): number[] {
   const given = asked ?? (outputs <= MOST_FULL_RANK ? [outputs] : LOW_RANKS);
   for (const rank of given) {
     if (!Number.isInteger(rank) || rank < 1 || rank > 1024)
       throw new PointsmanError('BAD_ARGUMENT', `ranks must be integers from 1 to 1024, not ${rank}`);
   }
-  // A rank of at least the outputs is full rank; below, the corpus cannot give more directions than it has.
-  return [...new Set(given.map((rank) => (rank >= outputs ? outputs : Math.min(rank, dimensions))))].filter((rank) => rank > 0);
+  return [...new Set(given.map((rank) => Math.min(rank, outputs)))]; // of at least the outputs is full rank
 }
 
 /** The mean square of what held-out predictions leave of an outcome, by metric. */

@@ -10,13 +10,14 @@ import { ExpertIndex } from '../engine/index.js';
 import { checkOptions, PointsmanError } from '../errors.js';
 import { run } from '../native.js';
 import type { Attributes, Encoder, MetricName, Objective, TaskOptions } from '../types.js';
-import { type Factors, learnAddon } from './addon.js';
+import { learnAddon } from './addon.js';
 import { attributeCoordinates, attributeWidth, type KnownAttribute } from './attributes.js';
 import type { BeliefParameters, Beliefs } from './beliefs.js';
 import { type ReadOut, readOut, readOutInterval } from './calibration.js';
+import { ATTRIBUTE_SCALE, type Corpus, type View, type ViewFactors, viewsOf } from './corpus.js';
+import { checkFits, type EncoderNeeded, type HeadArrays, ModelEncoder } from './encoder.js';
 import { openFolder, saveFolder } from './files.js';
-import { checkFits, type EncoderNeeded, type HeadArrays, HeadEncoder } from './head.js';
-import { ATTRIBUTE_SCALE, type Corpus, type Work } from './learn.js';
+import type { Work } from './learn.js';
 import { METRICS } from './metrics.js';
 import type { Memory, NeighbourSettings } from './neighbours.js';
 import type { MetricObservations } from './observations.js';
@@ -38,6 +39,8 @@ export interface ModelParameters {
   /** Names of the dimensions of ψ. */
   dimensionNames: string[];
   metrics: MetricParameters[];
+  /** What ψ is a projection of: features of the text, vectors of the user's encoder, or both. */
+  reads: ('text' | 'encoder')[];
   /** Of a model that was learned with an encoder of the user's: what it must be opened with. */
   encoder?: EncoderNeeded;
   /** Of a model that remembers training conversations (neighbours.ts). */
@@ -52,11 +55,15 @@ export interface ModelParameters {
   chosen: { rank: number; penalty: number; outcomes: number; conversations: number; experts: number };
 }
 
-/** The numbers of a model that only machines read: of the built-in encoder, or of a head on the user's. */
-export type ModelArrays = (TextArrays | HeadArrays) & {
+/** The numbers of a model that only machines read. */
+export interface ModelArrays {
+  /** Where ψ is one of the text. */
+  text?: TextArrays | undefined;
+  /** Where anything of ψ comes from the user's encoder. */
+  head?: HeadArrays | undefined;
   /** Absent in models that were learned without them. */
   beliefs?: Beliefs | undefined;
-};
+}
 
 export interface TextArrays {
   /** One a column of the text features. */
@@ -169,7 +176,7 @@ export class LearnedModel {
    */
   close(): void {
     if (this.#experts instanceof ExpertIndex) this.#experts.close();
-    if ('memory' in this.#arrays) this.#arrays.memory?.index.close();
+    this.#arrays.head?.memory?.index.close();
   }
 
   /** The experts' vectors of a model from `learn`. @throws PointsmanError BAD_ARGUMENT for an opened model: ask its index */
@@ -263,8 +270,8 @@ export interface Learned {
   experts: readonly string[];
   metrics: readonly Pick<MetricObservations, 'metric' | 'mean' | 'deviation'>[];
   corpus: Corpus;
-  expected: Factors;
-  factors: Factors;
+  expected: readonly ViewFactors[];
+  factors: ViewFactors;
   memory?: Memory | undefined;
   settings: { rank: number; penalty: number; outcomes: number };
   beliefs: Beliefs | undefined;
@@ -289,21 +296,30 @@ export async function assemble({
 }: Learned): Promise<LearnedModel> {
   const learned = factors.rank;
   const p = learned + metrics.length;
-  const q = corpus.spectral;
-  const count = corpus.rows.starts.length - 1;
-  const readout = new Float32Array(corpus.dimensions * p);
-  for (let k = 0; k < corpus.dimensions; k++) {
-    for (let j = 0; j < learned; j++) readout[k * p + j] = factors.projection[k * learned + j] as number;
-    for (let r = 0; r < metrics.length; r++) readout[k * p + learned + r] = expected.projection[k * metrics.length + r] as number;
+  const { text, encoded, attributes } = corpus;
+  const count = text.rows.starts.length - 1;
+  const parts = [{ factors, column: 0 }, ...expected.map((each) => ({ factors: each, column: learned }))];
+  const projections = new Map<View, Float32Array>();
+  for (const view of viewsOf(corpus)) {
+    const { rows, vectors, spectral } = view;
+    const readout = readoutOf(parts, spectral, p, (factors) => (factors.view === view ? 0 : undefined));
+    // A model without an encoder has its text, though it tell nothing.
+    if (encoded && readout.every((value) => value === 0)) continue;
+    const fold = () => learnAddon().foldProjection(rows, vectors, spectral, readout, p, work.threads);
+    projections.set(view, await run(fold, 'fold projection', work.tasks));
   }
-  const { rows, vectors, idf, encoded } = corpus;
-  const folded = await run(
-    () => learnAddon().foldProjection(rows, vectors, q, readout.subarray(0, q * p), p, work.threads),
-    'fold projection',
-    work.tasks,
-  );
-  const projection = encoded ? folded.slice(0, encoded.centre.length * p).map((value) => value * encoded.scale) : folded;
-  const arrays = { ...(encoded ? { centre: encoded.centre, projection, memory } : { idf, projection }), beliefs };
+  const ofText = projections.get(text);
+  const ofVectors = encoded && projections.get(encoded)?.slice(0, encoded.centre.length * p);
+  const arrays: ModelArrays = {
+    text: ofText && { idf: text.idf, projection: ofText },
+    head: encoded &&
+      (ofVectors ?? memory) && {
+        centre: encoded.centre,
+        projection: ofVectors?.map((value) => value * encoded.scale) ?? new Float32Array(0),
+        memory,
+      },
+    beliefs,
+  };
 
   const dimensions = metrics.length * (p + 1);
   const expertRows = new Float32Array(experts.length * dimensions);
@@ -325,23 +341,51 @@ export async function assemble({
       name: metric.name,
       mean,
       deviation,
-      expected: expected.bias[r] as number,
+      expected: expected.reduce((sum, { bias }) => sum + (bias[r] as number), 0),
       readOut: readOuts[r] as ReadOut,
     })),
+    reads: [...(ofText ? (['text'] as const) : []), ...(ofVectors ? (['encoder'] as const) : [])],
     ...(encoded && { encoder: neededOf(encoded.encoder) }),
     ...(memory && { neighbours: { ...memory.settings, share: memory.share, conversations: memory.index.size, outputs: memory.outputs } }),
     ...(named && { offset: Array.from({ length: p }, (_, j) => Math.fround(named.offset[j] ?? 0)) }),
-    ...(corpus.attributes.length > 0 && { attributes: attributeVectors(corpus, readout.subarray(q * p), p) }),
+    ...(attributes.length > 0 && { attributes: attributeVectors(attributes, parts, p) }),
     ...(beliefs && { beliefs: beliefs.parameters }),
     chosen: { ...settings, conversations: count, experts: experts.length },
   };
   const digest = [JSON.stringify(parameters), JSON.stringify(experts)].map((text) => learnAddon().checksum(Buffer.from(text)));
-  const bytes = [...(encoded ? [encoded.centre] : []), ...(memory ? [memory.told, corpus.rows.values] : []), projection, expertRows].map(
-    ({ buffer, byteOffset, byteLength }) => learnAddon().checksum(new Uint8Array(buffer, byteOffset, byteLength)),
-  );
+  const numbers = [
+    ...(arrays.text ? [arrays.text.projection] : []),
+    ...(arrays.head ? [arrays.head.centre, arrays.head.projection] : []),
+    ...(encoded && memory ? [memory.told, encoded.rows.values] : []),
+    expertRows,
+  ];
+  const bytes = numbers.map(({ buffer, byteOffset, byteLength }) => learnAddon().checksum(new Uint8Array(buffer, byteOffset, byteLength)));
   const version = learnAddon().checksum(Buffer.from([...digest, ...bytes].join(' ')));
   const vectorsOfExperts = { ids: [...experts], vectors: expertRows, dimensions };
   return new LearnedModel(parameters, arrays, vectorsOfExperts, version, { threads: work.threads, encoder: encoded?.encoder });
+}
+
+/** Factors that are added to columns of ψ, from one on. */
+interface Part {
+  factors: ViewFactors;
+  column: number;
+}
+
+/** Rows of the parts' projections in their columns, rows × p. @param first the first of those of a part; where it has none: nothing */
+function readoutOf(parts: readonly Part[], rows: number, p: number, first: (factors: ViewFactors) => number | undefined): Float32Array {
+  const out = new Float32Array(rows * p);
+  for (const { factors, column } of parts) {
+    const { rank, projection } = factors;
+    const start = first(factors);
+    if (start === undefined) continue;
+    for (let k = 0; k < rows; k++) {
+      for (let j = 0; j < rank; j++) {
+        const at = k * p + column + j;
+        out[at] = (out[at] as number) + (projection[(start + k) * rank + j] as number);
+      }
+    }
+  }
+  return out;
 }
 
 function neededOf({ dimensions, id }: Encoder): EncoderNeeded {
@@ -356,18 +400,21 @@ function encoderOf(
   given?: Encoder,
 ) {
   const dimensions = dimensionNames.length;
-  if (needed) return new HeadEncoder(given, needed, arrays as HeadArrays, dimensions, offset);
+  const text = arrays.text && new HashingEncoder({ dimensions, ...arrays.text, offset, threads });
+  if (needed) return new ModelEncoder(given, needed, { text, head: arrays.head }, dimensions, offset);
   checkFits(given, needed);
-  return new HashingEncoder({ dimensions, ...(arrays as TextArrays), offset, threads });
+  if (!text) throw new PointsmanError('FILE_CORRUPT', 'the model reads neither text nor the vectors of an encoder');
+  return text;
 }
 
 /**
  * The factors with ψ's dimensions from `kept` on brought to mean square 1 over the training conversations, what they were divided by,
  * and ψ of those conversations. @param added to the projection of each conversation: conversations × rank
  */
-export function normalised({ dimensions, coordinates }: Corpus, factors: Factors, kept = 0, added?: Float32Array) {
-  const { rank, projection, vectors } = factors;
-  const count = coordinates.length / dimensions;
+export function normalised(factors: ViewFactors, kept = 0, added?: Float32Array) {
+  const { view, rank, projection, vectors } = factors;
+  const { dimensions, coordinates } = view;
+  const count = view.rows.starts.length - 1;
   const psi = new Float32Array(count * rank);
   const sums = new Float64Array(rank);
   const row = new Float64Array(rank);
@@ -392,8 +439,9 @@ export function normalised({ dimensions, coordinates }: Corpus, factors: Factors
   };
 }
 
-/** What each value adds to ψ, from the attributes' rows of the read-out. */
-function attributeVectors({ attributes }: Corpus, readout: Float32Array, p: number) {
+/** What each value adds to ψ: its rows of the projections come after those of the spectral coordinates. */
+function attributeVectors(attributes: readonly KnownAttribute[], parts: readonly Part[], p: number) {
+  const readout = readoutOf(parts, attributeWidth(attributes), p, ({ view }) => view.spectral);
   let row = 0;
   return attributes.map((attribute) => ({
     ...attribute,

@@ -15,7 +15,8 @@ import { setImmediate } from 'node:timers/promises';
 import { ExpertIndex, MAX_DIMENSIONS } from '../engine/index.js';
 import { Random } from '../random.js';
 import type { TaskOptions } from '../types.js';
-import type { Corpus, Work } from './learn.js';
+import type { EncodedView } from './corpus.js';
+import type { Work } from './learn.js';
 import { placesBy } from './observations.js';
 import type { Advantages } from './stages.js';
 
@@ -139,18 +140,18 @@ export interface FittedNeighbours {
  * @param bias of every output @param heldOut for every outcome the bias of its output without the outcome's fold
  */
 export function neighbourLearner(
-  corpus: Corpus,
+  view: EncodedView | undefined,
   found: Advantages,
   bias: Float32Array,
   heldOut: Float32Array,
   fold: Uint32Array,
   { seed, threads, tasks }: Work,
 ) {
-  const wide = corpus.encoded?.centre.length;
-  if (wide === undefined || wide > MAX_DIMENSIONS) return undefined;
+  if (view === undefined || view.centre.length > MAX_DIMENSIONS) return undefined;
+  const wide = view.centre.length;
   const rows = fold.length;
   const outputs = bias.length;
-  const directions = directionsOf(corpus.rows.values, new Float32Array(wide)); // these rows are centred
+  const directions = directionsOf(view.rows.values, new Float32Array(wide)); // these rows are centred
   const telling = Uint32Array.from(new Set(found.row));
   const remembered = new Random(seed).shuffle(telling).slice(0, MOST_REMEMBERED).sort();
   const told = toldBy(remembered, rows, found, outputs);
@@ -177,7 +178,7 @@ export function neighbourLearner(
     for (const [f, own] of biasOfFold) {
       const places = Uint32Array.from(remembered.keys()).filter((n) => fold[remembered[n] as number] !== f);
       const asking = all.filter((i) => fold[i] === f);
-      const index = await indexOf(gather(places.map((n) => remembered[n] as number)), wide as number, threads, tasks);
+      const index = await indexOf(gather(places.map((n) => remembered[n] as number)), wide, threads, tasks);
       try {
         await visit(index, gather(asking), count, outputs, tasks, (n, handles, cosines) => {
           const near = handles.map((handle) => places[handle] as number);

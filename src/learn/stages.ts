@@ -7,21 +7,24 @@
  *     is no expert's fault), less a held-out c_r(C) otherwise.
  *  3. Biases and factors of the advantages, rank and penalty chosen on held-out folds (select.ts); with an encoder of the user's
  *     also neighbours (neighbours.ts), beside the regression or in its place.
+ *
+ * The regressions of 1 and of 3 each see the view (corpus.ts) that tells more, held out.
  */
 import { run } from '../native.js';
 import { type Factors, learnAddon, type Problem, type Settings } from './addon.js';
+import { type Corpus, type View, type ViewFactors, viewsOf } from './corpus.js';
 import { ahead, headStarts, meanAdvantages } from './head-start.js';
-import { type Corpus, MOST_FULL_RANK, type Work } from './learn.js';
+import { MOST_FULL_RANK, type Work } from './learn.js';
 import { type FittedNeighbours, type NeighbourSettings, neighbourLearner } from './neighbours.js';
 import { type MetricObservations, runs } from './observations.js';
 import { answeredBySeveral, best, choose, worth } from './select.js';
 
 /** What is learned on spectral coordinates. */
 export interface Fitted {
-  /** c_r(C): one component a metric. */
-  expected: Factors;
+  /** Whose sum is c_r(C): one component a metric. */
+  expected: readonly ViewFactors[];
   /** Advantages: output = metric × experts + expert. */
-  factors: Factors;
+  factors: ViewFactors;
   rank: number;
   penalty: number;
   /** Held out, of every outcome, metric by metric: standard deviations above the metric's mean. */
@@ -60,48 +63,53 @@ export async function fitInStages(
   const expected = await fitExpected(metrics, biasPriors, experts, corpus, fold, work);
   const { row, output, target } = advantages(metrics, experts, expected);
   const outputs = metrics.length * experts;
-  const whole: Problem = {
-    coordinates: corpus.coordinates,
+  const problemOf = ({ coordinates, dimensions }: View): Problem => ({
+    coordinates,
     rows: fold.length,
-    dimensions: corpus.dimensions,
+    dimensions,
     row,
     output,
     target,
     outputs,
-  };
+  });
+  const views = viewsOf(corpus);
   const common = { shrinkage: SHRINKAGE, biasPrior: Math.max(...biasPriors) };
-  const asked: Settings[] = [
-    { rank: 0, penalties: [1], ...common },
-    ...ranks.map((rank) => ({ rank, penalties: rank === outputs ? PENALTIES : LOW_RANK_PENALTIES, ...common })),
-  ];
+  const asked: Pick<Candidate, 'view' | 'settings'>[] = [{ view: corpus.text, settings: { rank: 0, penalties: [1], ...common } }];
+  for (const view of views) {
+    // Below full rank a view cannot give more directions than it has.
+    const possible = new Set(ranks.map((rank) => (rank === outputs ? outputs : Math.min(rank, view.dimensions))));
+    for (const rank of [...possible].filter((rank) => rank > 0)) {
+      asked.push({ view, settings: { rank, penalties: rank === outputs ? PENALTIES : LOW_RANK_PENALTIES, ...common } });
+    }
+  }
   const candidates: Candidate[] = [];
-  for (const settings of asked) {
+  for (const { view, settings } of asked) {
     const predictions = await run(
-      (listener) => learnAddon().heldOutPredictions(whole, fold, settings, work.threads, listener),
+      (listener) => learnAddon().heldOutPredictions(problemOf(view), fold, settings, work.threads, listener),
       `rank ${settings.rank}`,
       work.tasks,
     );
     for (const [n, penalty] of settings.penalties.entries()) {
       const own = predictions.subarray(n * row.length, (n + 1) * row.length);
-      candidates.push({ settings: { ...settings, penalties: [penalty] }, predictions: own });
+      candidates.push({ view, settings: { ...settings, penalties: [penalty] }, predictions: own });
     }
   }
-  const fitted = async (settings: Settings) => {
-    const [factors] = await run(() => learnAddon().fitOutcomes(whole, settings, work.threads), 'fit', work.tasks);
-    return factors as Factors;
+  const fitted = async ({ view, settings }: Candidate): Promise<ViewFactors> => {
+    const [factors] = await run(() => learnAddon().fitOutcomes(problemOf(view), settings, work.threads), 'fit', work.tasks);
+    return { ...(factors as Factors), view };
   };
   const biases = candidates[0] as Candidate;
   const full = candidates.filter(({ settings }) => settings.rank === outputs);
-  const mayRemember = corpus.encoded && full.length > 0 && outputs <= MOST_FULL_RANK && answeredBySeveral(metrics);
-  const ownBias = mayRemember ? (await fitted(biases.settings)).bias : undefined;
-  const learner = ownBias && neighbourLearner(corpus, { row, output, target }, ownBias, biases.predictions, fold, work);
+  const mayRemember = full.length > 0 && outputs <= MOST_FULL_RANK && answeredBySeveral(metrics);
+  const ownBias = mayRemember ? (await fitted(biases)).bias : undefined;
+  const learner = ownBias && neighbourLearner(corpus.encoded, { row, output, target }, ownBias, biases.predictions, fold, work);
   if (learner) {
     const regression = full[best(full.map(({ predictions }) => worth(metrics, target, predictions)))] as Candidate;
     for (const [s, estimates] of (await learner.estimates()).entries()) {
       const alone = estimates.map((value, e) => value + (biases.predictions[e] as number));
       for (const share of SHARES) {
         candidates.push({
-          settings: regression.settings,
+          ...regression,
           neighbours: { settings: learner.settings[s] as NeighbourSettings, share },
           predictions: alone.map((value, e) => share * value + (1 - share) * (regression.predictions[e] as number)),
         });
@@ -121,9 +129,9 @@ export async function fitInStages(
   const headStart = candidate === biases ? 0 : (judged[picked]?.headStart as number);
   const { settings, neighbours } = candidate;
   const share = neighbours?.share ?? 0;
-  const { bias, projection, ...rest } = await fitted(settings);
+  const { bias, projection, ...rest } = await fitted(candidate);
   return {
-    expected: expected.factors,
+    expected: [expected.factors],
     factors: {
       ...rest,
       bias: bias.map((value, o) => (1 - share) * value + share * (ownBias?.[o] ?? 0) + bonus(o, headStart)),
@@ -139,6 +147,7 @@ export async function fitInStages(
 
 /** A setting with its held-out predictions of every advantage. */
 interface Candidate {
+  view: View;
   settings: Settings;
   /** Neighbours' estimates count `share`, the regression of `settings` the rest. */
   neighbours?: { settings: NeighbourSettings; share: number };
@@ -146,7 +155,7 @@ interface Candidate {
 }
 
 export interface Expected {
-  factors: Factors;
+  factors: ViewFactors;
   /** Of every outcome, metric by metric: the held-out c_r(C), in standard deviations from the mean. */
   heldOut: Float32Array;
   /** By metric, then conversation: what to take off its outcomes. */
@@ -176,39 +185,40 @@ export async function fitExpected(
       several.push(end - begin > 1);
     }
   }
-  const whole: Problem = {
-    coordinates: corpus.coordinates,
-    rows: fold.length,
-    dimensions: corpus.dimensions,
-    row: Uint32Array.from(row),
-    output: Uint32Array.from(output),
-    target: Float32Array.from(target),
-    outputs: metrics.length,
-  };
+  const told = { rows: fold.length, row: Uint32Array.from(row), output: Uint32Array.from(output), target: Float32Array.from(target) };
   const settings = { rank: metrics.length, penalties: PENALTIES, shrinkage: 1, biasPrior: 0 };
-  const predictions = await run(
-    (listener) => learnAddon().heldOutPredictions(whole, fold, settings, threads, listener),
-    'expected outcomes',
-    tasks,
-  );
   const count = target.length;
-  const errors = PENALTIES.map((_, n) => target.reduce((sum, t, e) => sum + (t - (predictions[n * count + e] as number)) ** 2, 0));
-  const best = errors.indexOf(Math.min(...errors));
+  const candidates = [];
+  for (const view of viewsOf(corpus)) {
+    const { coordinates, dimensions } = view;
+    const problem: Problem = { ...told, coordinates, dimensions, outputs: metrics.length };
+    const all = await run(
+      (listener) => learnAddon().heldOutPredictions(problem, fold, settings, threads, listener),
+      'expected outcomes',
+      tasks,
+    );
+    for (const [n, penalty] of PENALTIES.entries()) {
+      const predictions = all.subarray(n * count, (n + 1) * count);
+      const error = target.reduce((sum, t, e) => sum + (t - (predictions[e] as number)) ** 2, 0);
+      candidates.push({ view, problem, penalty, predictions, error });
+    }
+  }
+  const { view, problem, penalty, predictions } = candidates.reduce((best, each) => (each.error < best.error ? each : best));
   const [factors] = await run(
-    () => learnAddon().fitOutcomes(whole, { ...settings, penalties: [PENALTIES[best] as number] }, threads),
+    () => learnAddon().fitOutcomes(problem, { ...settings, penalties: [penalty] }, threads),
     'expected outcomes',
     tasks,
   );
-  const heldOut = metrics.map(() => new Float32Array(whole.rows));
-  const taken = metrics.map(() => new Float32Array(whole.rows));
+  const heldOut = metrics.map(() => new Float32Array(fold.length));
+  const taken = metrics.map(() => new Float32Array(fold.length));
   for (let e = 0; e < count; e++) {
     const [i, r] = [row[e] as number, output[e] as number];
-    const prediction = predictions[best * count + e] as number;
+    const prediction = predictions[e] as number;
     (heldOut[r] as Float32Array)[i] = prediction;
     (taken[r] as Float32Array)[i] = several[e] ? (target[e] as number) : prediction;
   }
   const ofOutcomes = metrics.flatMap(({ conversation }, r) => Array.from(conversation, (i) => heldOut[r]?.[i] as number));
-  return { factors: factors as Factors, heldOut: Float32Array.from(ofOutcomes), taken };
+  return { factors: { ...(factors as Factors), view }, heldOut: Float32Array.from(ofOutcomes), taken };
 }
 
 /** All metrics' advantages; output = metric × experts + expert. */

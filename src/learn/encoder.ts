@@ -1,10 +1,12 @@
 /**
- * The head of a model that was learned with an encoder of the user's: from that encoder's vectors to the feature space.
+ * The encoder of a model that was learned with one of the user's: from the text and that encoder's vectors v to the feature space,
  *
- *     ψ = (v − centre) · projection + offset
+ *     ψ = of the text (HashingEncoder) + (v − centre) · projection + what neighbours tell (neighbours.ts)
  *
- * with sums in float64 in rising order, and what neighbours tell where the model remembers conversations (neighbours.ts). A model names the encoder it needs, by its dimensions and where it has one its id.
+ * as far as learning found each worth having; an encoder whose vectors were not is not asked. Sums of the projection are in float64, in
+ * rising order. A model names the encoder that it needs, by its dimensions and where it has one its id.
  */
+import type { HashingEncoder } from '../encode/index.js';
 import { checkOptions, PointsmanError } from '../errors.js';
 import type { Conversation, Encoder, TaskOptions } from '../types.js';
 import { addNeighbours, directionsOf, type Memory } from './neighbours.js';
@@ -15,49 +17,70 @@ export interface EncoderNeeded {
   id?: string;
 }
 
+/** What a model makes of its encoder's vectors. */
 export interface HeadArrays {
   /** The mean vector of the training conversations. */
   centre: Float32Array;
-  /** Row-major, the encoder's dimensions × p. */
+  /** Row-major, the encoder's dimensions × p; empty where only neighbours are asked. */
   projection: Float32Array;
   /** Of training conversations, where the model has one. */
   memory?: Memory | undefined;
 }
 
-export class HeadEncoder implements Encoder {
+export class ModelEncoder implements Encoder {
   readonly dimensions: number;
   readonly id: string | undefined;
   readonly #base: Encoder;
-  readonly #arrays: HeadArrays;
+  readonly #text: HashingEncoder | undefined;
+  readonly #head: HeadArrays | undefined;
   readonly #offset: readonly number[] | undefined;
 
-  /** @throws PointsmanError WRONG_ENCODER */
-  constructor(base: Encoder | undefined, needed: EncoderNeeded, arrays: HeadArrays, dimensions: number, offset?: readonly number[]) {
+  /** @param offset what every ψ begins with, where there is no `text` to have it @throws PointsmanError WRONG_ENCODER */
+  constructor(
+    base: Encoder | undefined,
+    needed: EncoderNeeded,
+    { text, head }: { text?: HashingEncoder | undefined; head?: HeadArrays | undefined },
+    dimensions: number,
+    offset?: readonly number[],
+  ) {
     this.#base = fitting(base, needed);
-    this.#arrays = arrays;
+    this.#text = text;
+    this.#head = head;
     this.#offset = offset;
     this.dimensions = dimensions;
     this.id = needed.id;
   }
 
-  /** @throws PointsmanError what the encoder throws, and of its vectors WRONG_SHAPE, NOT_FINITE */
+  /** @throws PointsmanError what the encoder throws, BAD_CONVERSATION, ABORTED, and of its vectors WRONG_SHAPE, NOT_FINITE */
   async encode(conversations: readonly Conversation[], options: TaskOptions = {}): Promise<Float32Array> {
-    checkOptions(options, undefined, 'encode');
-    const { centre, projection, memory } = this.#arrays;
-    const [wide, p] = [centre.length, this.dimensions];
+    const { signal } = checkOptions(options, undefined, 'encode');
+    const p = this.dimensions;
+    const psi = this.#text ? await this.#text.encode(conversations, { signal }) : this.#constant(conversations.length);
+    if (!this.#head) return psi;
+    const { centre, projection, memory } = this.#head;
     const vectors = await encodeWith(this.#base, conversations, options);
-    const psi = new Float32Array(conversations.length * p);
-    const sums = new Float64Array(p);
-    for (let i = 0; i < conversations.length; i++) {
-      for (let j = 0; j < p; j++) sums[j] = this.#offset?.[j] ?? 0;
-      for (let d = 0; d < wide; d++) {
-        const x = (vectors[i * wide + d] as number) - (centre[d] as number);
-        for (let j = 0; j < p; j++) sums[j] = (sums[j] as number) + x * (projection[d * p + j] as number);
-      }
-      psi.set(sums, i * p);
-    }
-    if (memory) await addNeighbours(memory, directionsOf(vectors, centre), psi, p, { signal: options.signal });
+    if (projection.length > 0) addProjected(vectors, centre, projection, psi, p);
+    if (memory) await addNeighbours(memory, directionsOf(vectors, centre), psi, p, { signal });
     return psi;
+  }
+
+  #constant(count: number): Float32Array {
+    const psi = new Float32Array(count * this.dimensions);
+    if (this.#offset) for (let i = 0; i < count; i++) psi.set(this.#offset, i * this.dimensions);
+    return psi;
+  }
+}
+
+function addProjected(vectors: Float32Array, centre: Float32Array, projection: Float32Array, psi: Float32Array, p: number) {
+  const wide = centre.length;
+  const sums = new Float64Array(p);
+  for (let start = 0, i = 0; start < vectors.length; start += wide, i++) {
+    for (let j = 0; j < p; j++) sums[j] = psi[i * p + j] as number;
+    for (let d = 0; d < wide; d++) {
+      const x = (vectors[start + d] as number) - (centre[d] as number);
+      for (let j = 0; j < p; j++) sums[j] = (sums[j] as number) + x * (projection[d * p + j] as number);
+    }
+    psi.set(sums, i * p);
   }
 }
 
@@ -99,36 +122,6 @@ export async function encodeWith(encoder: Encoder, conversations: readonly Conve
   return vectors;
 }
 
-/**
- * Vectors as rows of features: centred, and scaled by one number, so that their mean square length is 1, as that of the
- * text features is.
- * @param most columns that rows may have
- * @returns rows whose first `dimensions` columns are filled
- */
-export function rowsOf(vectors: Float32Array, dimensions: number, most: number) {
-  const count = vectors.length / dimensions;
-  if (dimensions > most || vectors.length >= 2 ** 32) {
-    throw new PointsmanError(
-      'BAD_ARGUMENT',
-      `${count} vectors of ${dimensions} dimensions are too many: ${most} dimensions and 2^32 numbers are the limit`,
-    );
-  }
-  if (count < 2) throw new PointsmanError('NOT_ENOUGH_DATA', 'one conversation alone teaches nothing');
-  const sums = new Float64Array(dimensions);
-  for (let i = 0; i < vectors.length; i++) sums[i % dimensions] = (sums[i % dimensions] as number) + (vectors[i] as number);
-  const centre = Float32Array.from(sums, (sum) => sum / count);
-  let squares = 0;
-  for (let i = 0; i < vectors.length; i++) squares += ((vectors[i] as number) - (centre[i % dimensions] as number)) ** 2;
-  if (!(squares > 0)) throw new PointsmanError('NOT_ENOUGH_DATA', 'the encoder gives every conversation the same vector');
-  const scale = 1 / Math.sqrt(squares / count);
-  const rows = {
-    starts: Uint32Array.from({ length: count + 1 }, (_, i) => i * dimensions),
-    columns: Uint32Array.from(vectors, (_, i) => i % dimensions),
-    values: vectors.map((value, i) => (value - (centre[i % dimensions] as number)) * scale),
-  };
-  return { rows, centre, scale };
-}
-
 /** Little-endian float32: centre, projection, and what remembered conversations told. */
 export function packHead({ centre, projection, memory }: HeadArrays): Uint8Array {
   const parts = [centre, projection, memory?.told ?? new Float32Array(0)];
@@ -144,7 +137,7 @@ export function packHead({ centre, projection, memory }: HeadArrays): Uint8Array
 }
 
 /**
- * What `packHead` wrote of a head from `wide` to `p` dimensions, with `told` numbers.
+ * What `packHead` wrote of a head of `wide` dimensions, with a projection to `p` (0: without one) and `told` numbers.
  * @throws PointsmanError FILE_CORRUPT
  */
 export function unpackHead(bytes: Uint8Array, wide: number, p: number, told: number, path: string) {
