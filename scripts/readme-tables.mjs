@@ -20,7 +20,7 @@ const tell = (name, describe) => {
 // What each evaluation is compared with: the published or computed figure for the same data and protocol.
 const EVALUATIONS = [
   ['llmrouter_ulab-cv', 'llmrouter_ulab, 5 folds by group', 'stack of four learners 0.6509'],
-  ['llmrouter_ulab-sentences', 'the same, read by a sentence encoder', 'stack of four learners 0.6509'],
+  ['llmrouter_ulab-sentences', 'the same, a sentence encoder beside the built-in one', 'stack of four learners 0.6509'],
   ['llmrouter_ulab-log', 'the same, built-in encoder, from one random outcome per prompt', 'Gaussian process 0.6281'],
   ['routerdc-split', 'routerdc, train → test, macro over 5 tasks', 'RouterDC about 0.585'],
   ['routerdc-log', 'the same, from one random outcome per prompt', '0.576'],

@@ -7,7 +7,7 @@ import { type Option, readText, text, type Values } from './command.js';
 export const ENCODER: Option = {
   type: 'string',
   value: 'FILE',
-  help: 'read conversations with a language model: JSON {"kind":"onnx"|"endpoint", …}, see docs/encoders.md',
+  help: 'read conversations with a language model, too: JSON {"kind":"onnx"|"endpoint", …}, see docs/encoders.md',
 };
 
 /** The encoder of `--encoder`; close it after use. @throws PointsmanError what its `open` throws, FILE_MISSING, FILE_IO, BAD_DATA */

@@ -49,7 +49,7 @@ const LOW_RANK_PENALTIES = [4, 13, 40];
 /** Pseudo-outcomes that hold an expert's factors at zero, per component. */
 const SHRINKAGE = 30;
 /** Of neighbours' estimates, beside the regression or in its place. */
-const SHARES = [0.5, 1];
+const SHARES = [0.5, 0.75, 1];
 
 export async function fitInStages(
   metrics: readonly MetricObservations[],
