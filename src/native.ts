@@ -1,4 +1,4 @@
-/** The only loader of the addon, and the only place that knows its raw shape. */
+/** The only loader of the addon and its plugin, and the only place that knows its raw shape. */
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -84,6 +84,8 @@ export interface NativeAddon {
     backends: { name: string; available: boolean; reason: string }[];
     threads: number;
   };
+  /** Where the CUDA plugin is if none lies beside the addon: a package, and the path of its library, empty where it is not installed. */
+  pluginPackage(name: string, path: string): void;
 }
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
@@ -98,7 +100,9 @@ export function native(): NativeAddon {
   if (loaded) return loaded;
   const require = createRequire(import.meta.url);
   try {
-    loaded = require('node-gyp-build')(root) as NativeAddon;
+    const addon = require('node-gyp-build')(root) as NativeAddon;
+    addon.pluginPackage(...pluginPackage(require));
+    loaded = addon;
   } catch (cause) {
     throw new PointsmanError(
       'ADDON_NOT_FOUND',
@@ -109,6 +113,16 @@ export function native(): NativeAddon {
     );
   }
   return loaded;
+}
+
+/** The npm package of the CUDA plugin for this platform, and the path of its library where it is installed. */
+function pluginPackage(require: NodeJS.Require): [name: string, path: string] {
+  const name = `pointsman-cuda-${process.platform}-${process.arch}`;
+  try {
+    return [name, require.resolve(`${name}/libpointsman_cuda.so`)];
+  } catch {
+    return [name, ''];
+  }
 }
 
 /** Calls a synchronous native function; its errors become PointsmanErrors. */

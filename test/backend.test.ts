@@ -1,6 +1,6 @@
 /** How the core deals with plugins: told by made-up ones beside a copy of the addon, each in a process of its own. */
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,7 +12,32 @@ const scratch = mkdtempSync(join(tmpdir(), 'pointsman-backend-'));
 afterAll(() => rmSync(scratch, { recursive: true }));
 const addon = createRequire(import.meta.url)('node-gyp-build').path(process.env.POINTSMAN_PREBUILD ?? root) as string;
 const compiler = ['c++', 'g++', 'clang++'].find((name) => spawnSync(name, ['--version']).status === 0);
+const PACKAGE = `pointsman-cuda-${process.platform}-${process.arch}`;
 let plugins = 0;
+
+/** Compiles a plugin into a folder. */
+function build(source: string, folder: string): string {
+  const [file, library] = [join(folder, 'plugin.cpp'), join(folder, 'libpointsman_cuda.so')];
+  writeFileSync(file, `#include "pointsman/backend.hpp"\n#include <cstring>\n${source}`);
+  succeed(compiler as string, ['-std=c++20', '-shared', '-fPIC', `-I${join(root, 'native/include')}`, file, '-o', library]);
+  return library;
+}
+
+/** What a command prints. */
+function succeed(command: string, args: string[], env: NodeJS.ProcessEnv = process.env): string {
+  const { status, stdout, stderr } = spawnSync(command, args, { encoding: 'utf8', env });
+  if (status !== 0) throw new Error(`${stdout}${stderr}`);
+  return stdout;
+}
+
+/** What a program prints as JSON with the library of this folder. */
+function run(dist: string, program: string, env?: NodeJS.ProcessEnv) {
+  const code = `
+    import { ExpertIndex } from ${JSON.stringify(join(dist, 'index.js'))};
+    const query = new Float32Array([1, 0]);
+    ${program}`;
+  return JSON.parse(succeed(process.execPath, ['--input-type=module', '--eval', code], env));
+}
 
 /** What a program prints as JSON with this plugin source beside the addon; null: none. */
 function runWith(source: string | null, program: string) {
@@ -20,23 +45,8 @@ function runWith(source: string | null, program: string) {
   const folder = join(prebuild, 'build/Release');
   mkdirSync(folder, { recursive: true });
   copyFileSync(addon, join(folder, 'pointsman.node'));
-  if (source !== null) {
-    const file = join(prebuild, 'plugin.cpp');
-    writeFileSync(file, `#include "pointsman/backend.hpp"\n#include <cstring>\n${source}`);
-    const args = ['-std=c++20', '-shared', '-fPIC', `-I${join(root, 'native/include')}`, file, '-o', join(folder, 'libpointsman_cuda.so')];
-    const built = spawnSync(compiler as string, args, { encoding: 'utf8' });
-    if (built.status !== 0) throw new Error(built.stderr);
-  }
-  const code = `
-    import { ExpertIndex } from ${JSON.stringify(join(root, 'dist/index.js'))};
-    const query = new Float32Array([1, 0]);
-    ${program}`;
-  const { status, stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', code], {
-    encoding: 'utf8',
-    env: { ...process.env, POINTSMAN_PREBUILD: prebuild },
-  });
-  if (status !== 0) throw new Error(`${stdout}${stderr}`);
-  return JSON.parse(stdout);
+  if (source !== null) build(source, folder);
+  return run(join(root, 'dist'), program, { ...process.env, POINTSMAN_PREBUILD: prebuild });
 }
 
 const table = (search: string, { abi = 'POINTSMAN_BACKEND_ABI', probe = 'return 0;', maxK = 4096, maxDimensions = 4096 } = {}) => `
@@ -60,7 +70,7 @@ const create = `
 
 describe.skipIf(!existsSync(join(root, 'dist/index.js')) || !compiler)('a backend plugin', () => {
   it.each([
-    ['no plugin', null, 'not installed: no plugin beside the addon'],
+    ['no plugin', null, `not installed: no plugin beside the addon, and no package ${PACKAGE}`],
     ['one of another version of the table', table('return 0;', { abi: '999' }), 'has the ABI version 999, not 2'],
     ['one without a table', 'int nothing;', 'exports no backend table'],
     ['one that cannot run here', table('return 0;', { probe: 'strcpy(reason, "no such device"); return 1;' }), 'no such device'],
@@ -75,6 +85,29 @@ describe.skipIf(!existsSync(join(root, 'dist/index.js')) || !compiler)('a backen
   it('that answers is used', () => {
     const answers = table('request->handles[0] = 0; request->scores[0] = 7; request->counts[0] = 1; return 0;');
     expect(runWith(answers, auto)).toMatchObject({ ids: ['a'], used: 'cuda' });
+  });
+
+  it('is found in its npm package, but one beside the addon comes first', () => {
+    const modules = join(scratch, 'node_modules');
+    const [own, folder] = [join(modules, 'pointsman'), join(scratch, 'plugin')];
+    for (const made of [join(own, 'build/Release'), folder]) mkdirSync(made, { recursive: true });
+    cpSync(join(root, 'dist'), join(own, 'dist'), { recursive: true });
+    copyFileSync(join(root, 'package.json'), join(own, 'package.json'));
+    copyFileSync(addon, join(own, 'build/Release/pointsman.node'));
+    symlinkSync(join(root, 'node_modules/node-gyp-build'), join(modules, 'node-gyp-build'));
+    const library = build(table('request->handles[0] = 0; request->scores[0] = 7; request->counts[0] = 1; return 0;'), folder);
+    const out = join(modules, PACKAGE);
+    const { POINTSMAN_PREBUILD: _, ...env } = process.env;
+    expect(run(join(own, 'dist'), auto, env)).toMatchObject({ used: 'cpu', why: expect.stringContaining(`no package ${PACKAGE}`) });
+    succeed(process.execPath, [join(root, 'scripts/cuda-package.mjs'), '--plugin', library, '--out', out, '--max-glibc', '9']);
+    const described = JSON.parse(readFileSync(join(out, 'package.json'), 'utf8'));
+    expect(described).toMatchObject({ name: PACKAGE, os: [process.platform], cpu: [process.arch], files: ['libpointsman_cuda.so'] });
+    expect(run(join(own, 'dist'), auto, env)).toMatchObject({ ids: ['a'], used: 'cuda', why: join(out, 'libpointsman_cuda.so') });
+    writeFileSync(join(own, 'build/Release/libpointsman_cuda.so'), 'torn');
+    expect(run(join(own, 'dist'), auto, env)).toMatchObject({ ids: ['b'], used: 'cpu', why: expect.stringContaining('no plugin: ') });
+    rmSync(join(own, 'build/Release/libpointsman_cuda.so'));
+    writeFileSync(join(out, 'libpointsman_cuda.so'), 'torn');
+    expect(run(join(own, 'dist'), auto, env)).toMatchObject({ ids: ['b'], used: 'cpu', why: expect.stringContaining('no plugin: ') });
   });
 
   it('that fails in a search gives way to the CPU, unless it was insisted on', () => {

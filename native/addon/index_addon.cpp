@@ -368,6 +368,13 @@ Napi::Value doctor(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value plugin_package(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    set_plugin_package(text(info[0], "the package's name"), text(info[1], "the plugin's path"));
+    return info.Env().Undefined();
+  });
+}
+
 }  // namespace
 
 void init_index(Napi::Env env, Napi::Object exports) {
@@ -378,6 +385,7 @@ void init_index(Napi::Env env, Napi::Object exports) {
   exports.Set("Filter", filter);
   exports.Set("Index", index);
   exports.Set("doctor", Napi::Function::New(env, doctor, "doctor"));
+  exports.Set("pluginPackage", Napi::Function::New(env, plugin_package, "pluginPackage"));
 }
 
 }  // namespace pointsman::addon

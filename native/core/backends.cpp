@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <mutex>
+#include <utility>
 
 #include "pointsman/error.hpp"
 
@@ -23,13 +25,28 @@ std::string own_folder() {
 
 std::atomic<const std::vector<BackendState>*> looked_for{nullptr};
 
+struct Package {
+  std::mutex mutex;
+  std::string name, path;
+};
+Package& plugin_package() {
+  static Package package;
+  return package;
+}
+
 // A plugin exports `pointsman_backend_table`, a pointsman_backend. It is never unloaded.
 BackendState load_plugin(const std::string& name) {
   BackendState state{nullptr, name, ""};
-  const std::string path = own_folder() + "/libpointsman_" + name + ".so";
-  if (access(path.c_str(), F_OK) != 0) {  // the usual case needs no loader's words
-    state.reason = "not installed: no plugin beside the addon";
-    return state;
+  std::string path = own_folder() + "/libpointsman_" + name + ".so";
+  if (access(path.c_str(), F_OK) != 0) {
+    Package& package = plugin_package();
+    const std::scoped_lock lock(package.mutex);
+    path = package.path;
+    if (path.empty()) {  // the usual case needs no loader's words
+      state.reason = "not installed: no plugin beside the addon";
+      if (!package.name.empty()) state.reason += ", and no package " + package.name;
+      return state;
+    }
   }
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
@@ -58,6 +75,13 @@ BackendState load_plugin(const std::string& name) {
 }  // namespace
 
 const pointsman_backend& cpu_backend() { return pointsman_cpu_backend; }
+
+void set_plugin_package(std::string name, std::string path) {
+  Package& package = plugin_package();
+  const std::scoped_lock lock(package.mutex);
+  package.name = std::move(name);
+  package.path = std::move(path);
+}
 
 const std::vector<BackendState>& backends() {
   static const auto* found = [] {

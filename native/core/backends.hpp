@@ -16,6 +16,10 @@ struct BackendState {
   bool insist = false;  // what it fails to answer is an error, not the CPU's to answer
 };
 
+// Where the CUDA plugin is if none lies beside the addon: in the package `name`, whose library is `path`;
+// empty where it is not installed. Heard until plugins are looked for.
+void set_plugin_package(std::string name, std::string path);
+
 // Each backend; plugins are looked for once, at the first call.
 const std::vector<BackendState>& backends();
 

@@ -12,11 +12,12 @@ import { checkOptions, PointsmanError, someOf } from '../errors.js';
 import { run } from '../native.js';
 import type { Conversation, ScoreTable, TaskOptions } from '../types.js';
 import { learnAddon } from './addon.js';
+import { assemble } from './assemble.js';
 import { contentParameters, contentRows } from './content.js';
 import { ATTRIBUTE_SCALE, analyse } from './corpus.js';
 import { workOf } from './learn.js';
 import { METRICS } from './metrics.js';
-import { assemble, type LearnedModel } from './model.js';
+import type { LearnedModel } from './model.js';
 import { checkScoreTable } from './score-table.js';
 
 /** A conversation that asks for one dimension. */

@@ -7,12 +7,13 @@
  *     setting chosen inside the data: in one regression where one expert answered each conversation and outputs are few
  *     (joint.ts), otherwise in stages (stages.ts).
  *  3. Read-outs on the held-out predictions (calibration.ts).
- *  4. All folded into a projection of the features (model.ts), and with an encoder of the user's perhaps a memory of the training
+ *  4. All folded into a projection of the features (assemble.ts), and with an encoder of the user's perhaps a memory of the training
  *     conversations (neighbours.ts).
  */
 import { PointsmanError } from '../errors.js';
 import { native } from '../native.js';
 import type { Attributes, Encoder, OutcomeTable, ScoreTable, TaskOptions } from '../types.js';
+import { assemble, normalised } from './assemble.js';
 import { attributesOf } from './attributes.js';
 import type { Beliefs } from './beliefs.js';
 import { fitReadOut } from './calibration.js';
@@ -21,7 +22,7 @@ import { checkEncoder } from './encoder.js';
 import { hybridBeliefs, learnBeliefs } from './first-beliefs.js';
 import { fitHybrid } from './hybrid.js';
 import { fitJointly } from './joint.js';
-import { assemble, type LearnedModel, normalised } from './model.js';
+import type { LearnedModel } from './model.js';
 import { type Memory, rememberedBy } from './neighbours.js';
 import { foldsOf, type MetricObservations, observationsOf } from './observations.js';
 import { checkScoreTable } from './score-table.js';

@@ -8,19 +8,14 @@
 import { HashingEncoder } from '../encode/index.js';
 import { ExpertIndex } from '../engine/index.js';
 import { checkOptions, PointsmanError } from '../errors.js';
-import { run } from '../native.js';
 import type { Attributes, Encoder, MetricName, Objective, TaskOptions } from '../types.js';
-import { learnAddon } from './addon.js';
 import { attributeCoordinates, attributeWidth, type KnownAttribute } from './attributes.js';
 import type { BeliefParameters, Beliefs } from './beliefs.js';
 import { type ReadOut, readOut, readOutInterval } from './calibration.js';
-import { ATTRIBUTE_SCALE, type Corpus, type View, type ViewFactors, viewsOf } from './corpus.js';
 import { checkFits, type EncoderNeeded, type HeadArrays, ModelEncoder } from './encoder.js';
 import { openFolder, saveFolder } from './files.js';
-import type { Work } from './learn.js';
 import { METRICS } from './metrics.js';
-import type { Memory, NeighbourSettings } from './neighbours.js';
-import type { MetricObservations } from './observations.js';
+import type { NeighbourSettings } from './neighbours.js';
 
 /** What is frozen of a metric. */
 export interface MetricParameters {
@@ -263,135 +258,6 @@ export class LearnedModel {
   }
 }
 
-export interface Learned {
-  seed: number;
-  /** Names of the factors' dimensions, and what they begin with. Default: latent 1, …, and nothing. */
-  named?: { names: readonly string[]; offset: readonly number[] } | undefined;
-  experts: readonly string[];
-  metrics: readonly Pick<MetricObservations, 'metric' | 'mean' | 'deviation'>[];
-  corpus: Corpus;
-  expected: readonly ViewFactors[];
-  factors: ViewFactors;
-  memory?: Memory | undefined;
-  settings: { rank: number; penalty: number; outcomes: number };
-  beliefs: Beliefs | undefined;
-  readOuts: readonly ReadOut[];
-  work: Work;
-}
-
-/** Folds what was learned on spectral coordinates into one projection, and stacks the experts' blocks. */
-export async function assemble({
-  seed,
-  named,
-  experts,
-  metrics,
-  corpus,
-  expected,
-  factors,
-  memory,
-  settings,
-  beliefs,
-  readOuts,
-  work,
-}: Learned): Promise<LearnedModel> {
-  const learned = factors.rank;
-  const p = learned + metrics.length;
-  const { text, encoded, attributes } = corpus;
-  const count = text.rows.starts.length - 1;
-  const parts = [{ factors, column: 0 }, ...expected.map((each) => ({ factors: each, column: learned }))];
-  const projections = new Map<View, Float32Array>();
-  for (const view of viewsOf(corpus)) {
-    const { rows, vectors, spectral } = view;
-    const readout = readoutOf(parts, spectral, p, (factors) => (factors.view === view ? 0 : undefined));
-    // A model without an encoder has its text, though it tell nothing.
-    if (encoded && readout.every((value) => value === 0)) continue;
-    const fold = () => learnAddon().foldProjection(rows, vectors, spectral, readout, p, work.threads);
-    projections.set(view, await run(fold, 'fold projection', work.tasks));
-  }
-  const ofText = projections.get(text);
-  const ofVectors = encoded && projections.get(encoded)?.slice(0, encoded.centre.length * p);
-  const arrays: ModelArrays = {
-    text: ofText && { idf: text.idf, projection: ofText },
-    head: encoded &&
-      (ofVectors ?? memory) && {
-        centre: encoded.centre,
-        projection: ofVectors?.map((value) => value * encoded.scale) ?? new Float32Array(0),
-        memory,
-      },
-    beliefs,
-  };
-
-  const dimensions = metrics.length * (p + 1);
-  const expertRows = new Float32Array(experts.length * dimensions);
-  for (let m = 0; m < experts.length; m++) {
-    for (let r = 0; r < metrics.length; r++) {
-      const o = r * experts.length + m;
-      const start = m * dimensions + r * (p + 1);
-      for (let j = 0; j < learned; j++) expertRows[start + j] = factors.vectors[o * learned + j] as number;
-      expertRows[start + p] = factors.bias[o] as number;
-    }
-  }
-  const parameters: ModelParameters = {
-    seed,
-    dimensionNames: [
-      ...(named?.names ?? Array.from({ length: learned }, (_, j) => `latent ${j + 1}`)),
-      ...metrics.map(({ metric }) => `expected ${metric.name}`),
-    ],
-    metrics: metrics.map(({ metric, mean, deviation }, r) => ({
-      name: metric.name,
-      mean,
-      deviation,
-      expected: expected.reduce((sum, { bias }) => sum + (bias[r] as number), 0),
-      readOut: readOuts[r] as ReadOut,
-    })),
-    reads: [...(ofText ? (['text'] as const) : []), ...(ofVectors ? (['encoder'] as const) : [])],
-    ...(encoded && { encoder: neededOf(encoded.encoder) }),
-    ...(memory && { neighbours: { ...memory.settings, share: memory.share, conversations: memory.index.size, outputs: memory.outputs } }),
-    ...(named && { offset: Array.from({ length: p }, (_, j) => Math.fround(named.offset[j] ?? 0)) }),
-    ...(attributes.length > 0 && { attributes: attributeVectors(attributes, parts, p) }),
-    ...(beliefs && { beliefs: beliefs.parameters }),
-    chosen: { ...settings, conversations: count, experts: experts.length },
-  };
-  const digest = [JSON.stringify(parameters), JSON.stringify(experts)].map((text) => learnAddon().checksum(Buffer.from(text)));
-  const numbers = [
-    ...(arrays.text ? [arrays.text.projection] : []),
-    ...(arrays.head ? [arrays.head.centre, arrays.head.projection] : []),
-    ...(encoded && memory ? [memory.told, encoded.rows.values] : []),
-    expertRows,
-  ];
-  const bytes = numbers.map(({ buffer, byteOffset, byteLength }) => learnAddon().checksum(new Uint8Array(buffer, byteOffset, byteLength)));
-  const version = learnAddon().checksum(Buffer.from([...digest, ...bytes].join(' ')));
-  const vectorsOfExperts = { ids: [...experts], vectors: expertRows, dimensions };
-  return new LearnedModel(parameters, arrays, vectorsOfExperts, version, { threads: work.threads, encoder: encoded?.encoder });
-}
-
-/** Factors that are added to columns of ψ, from one on. */
-interface Part {
-  factors: ViewFactors;
-  column: number;
-}
-
-/** Rows of the parts' projections in their columns, rows × p. @param first the first of those of a part; where it has none: nothing */
-function readoutOf(parts: readonly Part[], rows: number, p: number, first: (factors: ViewFactors) => number | undefined): Float32Array {
-  const out = new Float32Array(rows * p);
-  for (const { factors, column } of parts) {
-    const { rank, projection } = factors;
-    const start = first(factors);
-    if (start === undefined) continue;
-    for (let k = 0; k < rows; k++) {
-      for (let j = 0; j < rank; j++) {
-        const at = k * p + column + j;
-        out[at] = (out[at] as number) + (projection[(start + k) * rank + j] as number);
-      }
-    }
-  }
-  return out;
-}
-
-function neededOf({ dimensions, id }: Encoder): EncoderNeeded {
-  return { dimensions, ...(id !== undefined && { id }) };
-}
-
 /** @throws PointsmanError WRONG_ENCODER */
 function encoderOf(
   { encoder: needed, dimensionNames, offset }: ModelParameters,
@@ -405,50 +271,4 @@ function encoderOf(
   checkFits(given, needed);
   if (!text) throw new PointsmanError('FILE_CORRUPT', 'the model reads neither text nor the vectors of an encoder');
   return text;
-}
-
-/**
- * The factors with ψ's dimensions from `kept` on brought to mean square 1 over the training conversations, what they were divided by,
- * and ψ of those conversations. @param added to the projection of each conversation: conversations × rank
- */
-export function normalised(factors: ViewFactors, kept = 0, added?: Float32Array) {
-  const { view, rank, projection, vectors } = factors;
-  const { dimensions, coordinates } = view;
-  const count = view.rows.starts.length - 1;
-  const psi = new Float32Array(count * rank);
-  const sums = new Float64Array(rank);
-  const row = new Float64Array(rank);
-  for (let i = 0; i < count; i++) {
-    for (let j = 0; j < rank; j++) row[j] = added?.[i * rank + j] ?? 0;
-    for (let k = 0; k < dimensions; k++) {
-      const z = coordinates[i * dimensions + k] as number;
-      for (let j = 0; j < rank; j++) row[j] = (row[j] as number) + z * (projection[k * rank + j] as number);
-    }
-    psi.set(row, i * rank);
-    for (let j = 0; j < rank; j++) sums[j] = (sums[j] as number) + (row[j] as number) ** 2;
-  }
-  const scale = sums.map((sum, j) => (sum > 0 && j >= kept ? Math.sqrt(sum / count) : 1));
-  return {
-    scale,
-    psi: psi.map((value, i) => value / (scale[i % rank] as number)),
-    factors: {
-      ...factors,
-      projection: projection.map((value, i) => value / (scale[i % rank] as number)),
-      vectors: vectors.map((value, i) => value * (scale[i % rank] as number)),
-    },
-  };
-}
-
-/** What each value adds to ψ: its rows of the projections come after those of the spectral coordinates. */
-function attributeVectors(attributes: readonly KnownAttribute[], parts: readonly Part[], p: number) {
-  const readout = readoutOf(parts, attributeWidth(attributes), p, ({ view }) => view.spectral);
-  let row = 0;
-  return attributes.map((attribute) => ({
-    ...attribute,
-    vectors: attribute.values.map(() => {
-      const vector = Array.from({ length: p }, (_, j) => Math.fround(ATTRIBUTE_SCALE * (readout[row * p + j] as number)));
-      row++;
-      return vector;
-    }),
-  }));
 }
