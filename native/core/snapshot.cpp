@@ -26,6 +26,7 @@
 #include <cstring>
 
 #include "core/state.hpp"
+#include "pointsman/durable_file.hpp"
 #include "pointsman/hash.hpp"
 #include "pointsman/kernels.hpp"
 #include "pointsman/thread_pool.hpp"
@@ -97,37 +98,11 @@ Header lay_out(uint32_t dimensions, uint32_t stride, uint32_t next_handle, uint6
   return h;
 }
 
-[[noreturn]] void fail_io(const std::string& what, const std::string& path) {
-  throw Error(Code::FILE_IO, what + " " + path + ": " + std::strerror(errno));
-}
-
-// Writes a file under a temporary name, in order, hashing each 4 MiB as it passes. Removed unless `finish`ed.
+// Writes a file in order, hashing each 4 MiB as it passes.
 class Writer {
  public:
-  explicit Writer(const std::string& path) : path_(path) {
-    static std::atomic<uint32_t> number{0};
-    buffer_.reserve(kSumBytes);
-    // A process that was killed may have left files under the names of one with the same number: the next
-    // name, then.
-    do {
-      temporary_ = path + ".tmp-" + std::to_string(getpid()) + "-" + std::to_string(number++);
-      fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-    } while (fd_ < 0 && errno == EEXIST);
-    if (fd_ < 0) fail_io("cannot write", temporary_);
-  }
-  ~Writer() {
-    if (fd_ >= 0) {
-      ::close(fd_);
-      ::unlink(temporary_.c_str());
-    }
-  }
-  Writer(const Writer&) = delete;
-  Writer& operator=(const Writer&) = delete;
+  explicit Writer(const std::string& path) : file_(path) { buffer_.reserve(kSumBytes); }
 
-  // Its place; it is filled last.
-  void skip_header() {
-    if (lseek(fd_, kHeaderBytes, SEEK_SET) < 0) fail_io("cannot write", temporary_);
-  }
   uint64_t offset() const { return kHeaderBytes + passed_ + buffer_.size(); }
 
   void add(const void* data, size_t bytes) {
@@ -148,50 +123,26 @@ class Writer {
   void finish(Header header) {
     pad_to(header.sums);
     flush();
-    write_all(sums_.data(), sums_.size() * sizeof(uint64_t));
-    header.sums_hash = hash64(sums_.data(), sums_.size() * sizeof(uint64_t));
+    const size_t bytes = sums_.size() * sizeof(uint64_t);
+    file_.write(header.sums, sums_.data(), bytes);
+    header.sums_hash = hash64(sums_.data(), bytes);
     header.header_hash = hash_header(header);
     char block[kHeaderBytes] = {};
     std::memcpy(block, &header, sizeof header);
-    if (lseek(fd_, 0, SEEK_SET) < 0) fail_io("cannot write", temporary_);
-    write_all(block, sizeof block);
-    if (fsync(fd_) != 0) fail_io("cannot sync", temporary_);
-    if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_io("cannot rename to", path_);
-    ::close(fd_);
-    fd_ = -1;
-    // The rename itself must survive a power cut.
-    const size_t slash = path_.rfind('/');
-    const std::string folder = slash == std::string::npos ? "." : path_.substr(0, slash + 1);
-    const int directory = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (directory >= 0) {
-      fsync(directory);
-      ::close(directory);
-    }
+    file_.write(0, block, sizeof block);
+    file_.commit();
   }
 
  private:
   void flush() {
     if (buffer_.empty()) return;
     sums_.push_back(hash64(buffer_.data(), buffer_.size()));
-    write_all(buffer_.data(), buffer_.size());
+    file_.write(kHeaderBytes + passed_, buffer_.data(), buffer_.size());
     passed_ += buffer_.size();
     buffer_.clear();
   }
-  void write_all(const void* data, size_t bytes) {
-    const char* p = static_cast<const char*>(data);
-    while (bytes > 0) {
-      const ssize_t written = ::write(fd_, p, bytes);
-      if (written < 0) {
-        if (errno == EINTR) continue;
-        fail_io("cannot write", temporary_);
-      }
-      p += written;
-      bytes -= static_cast<size_t>(written);
-    }
-  }
 
-  std::string path_, temporary_;
-  int fd_ = -1;
+  DurableFile file_;
   std::vector<char> buffer_;
   std::vector<uint64_t> sums_;
   uint64_t passed_ = 0;
@@ -287,7 +238,6 @@ void Index::save(const std::string& path, const Cancel& cancel, const Progress& 
   const Header header = lay_out(dimensions_, stride_, version->next_handle, rows.size(), text_bytes,
                                 version->rotation != nullptr);
   Writer writer(path);
-  writer.skip_header();
   for (size_t i = 0; i < rows.size(); ++i) {
     writer.add(rows[i].values, stride_ * sizeof(float));
     if (i % 4096 == 0) {

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <bit>
 #include <cerrno>
 #include <cstddef>
@@ -20,10 +19,6 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "files are little-endian");
 
 constexpr uint64_t kSumBytes = uint64_t{4} << 20;
-
-[[noreturn]] void fail_io(const std::string& what, const std::string& path) {
-  throw Error(Code::FILE_IO, what + " " + path + ": " + std::strerror(errno));
-}
 
 // False at the end of the file.
 bool read_all(int fd, uint64_t offset, void* data, uint64_t bytes, const std::string& path) {
@@ -63,58 +58,21 @@ uint64_t hash_header(char (&block)[kHeaderBytes]) {
 
 }  // namespace
 
-OutputFile::OutputFile(const std::string& path) : path_(path) {
-  static std::atomic<uint32_t> number{0};
-  do {
-    temporary_ = path + ".tmp-" + std::to_string(getpid()) + "-" + std::to_string(number++);
-    fd_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-  } while (fd_ < 0 && errno == EEXIST);
-  if (fd_ < 0) fail_io("cannot write", temporary_);
-}
-
-OutputFile::~OutputFile() {
-  if (fd_ < 0) return;
-  ::close(fd_);
-  ::unlink(temporary_.c_str());
-}
-
-void OutputFile::write(uint64_t offset, const void* data, uint64_t bytes) {
-  const char* p = static_cast<const char*>(data);
-  while (bytes > 0) {
-    const ssize_t put = ::pwrite(fd_, p, std::min<uint64_t>(bytes, 1 << 30), static_cast<off_t>(offset));
-    if (put < 0 && errno == EINTR) continue;
-    if (put < 0) fail_io("cannot write", temporary_);
-    p += put;
-    offset += static_cast<uint64_t>(put);
-    bytes -= static_cast<uint64_t>(put);
-  }
-}
-
 void OutputFile::commit(void* header, size_t bytes, const Cancel& cancel) {
   char block[kHeaderBytes] = {};
   std::memcpy(block, header, bytes);
   FileHead head;
   std::memcpy(&head, block, sizeof head);
-  if (ftruncate(fd_, static_cast<off_t>(head.size)) != 0) fail_io("cannot write", temporary_);
-  const std::vector<uint64_t> sums = sums_of(fd_, head.size, temporary_, cancel, {});
+  if (ftruncate(file_.descriptor(), static_cast<off_t>(head.size)) != 0)
+    fail_io("cannot write", file_.temporary());
+  const std::vector<uint64_t> sums = sums_of(file_.descriptor(), head.size, file_.temporary(), cancel, {});
   write(head.size, sums.data(), sums.size() * sizeof(uint64_t));
   head.sums_hash = hash64(sums.data(), sums.size() * sizeof(uint64_t));
   std::memcpy(block, &head, sizeof head);
   head.header_hash = hash_header(block);
   std::memcpy(block, &head, sizeof head);
   write(0, block, kHeaderBytes);
-  if (fsync(fd_) != 0) fail_io("cannot sync", temporary_);
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_io("cannot rename to", path_);
-  ::close(fd_);
-  fd_ = -1;
-  // The rename itself must survive a power cut.
-  const size_t slash = path_.rfind('/');
-  const std::string folder = slash == std::string::npos ? "." : path_.substr(0, slash + 1);
-  const int directory = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (directory >= 0) {
-    fsync(directory);
-    ::close(directory);
-  }
+  file_.commit();
 }
 
 InputFile::InputFile(const std::string& path) : path_(path) {

@@ -7,6 +7,7 @@
 #include <functional>
 #include <string>
 
+#include "pointsman/durable_file.hpp"
 #include "pointsman/task.hpp"
 
 namespace pointsman::train {
@@ -23,23 +24,18 @@ struct FileHead {
   uint64_t header_hash;  // of the 4096 bytes with this field 0
 };
 
-// A file under a temporary name in the folder where it is to be; gone unless `commit`ted. All throw FILE_IO,
-// which a full disk is, too; what was at the path before stays.
+// All throw FILE_IO; what was at the path before stays unless `commit`ted.
 class OutputFile {
  public:
-  explicit OutputFile(const std::string& path);
-  ~OutputFile();
-  OutputFile(const OutputFile&) = delete;
-  OutputFile& operator=(const OutputFile&) = delete;
+  explicit OutputFile(const std::string& path) : file_(path) {}
 
-  void write(uint64_t offset, const void* data, uint64_t bytes);
+  void write(uint64_t offset, const void* data, uint64_t bytes) { file_.write(offset, data, bytes); }
   // Sums what was written up to `header.size`, writes sums and header (`bytes` of it, beginning with a
-  // FileHead), syncs and renames.
+  // FileHead), and puts the file in its place.
   void commit(void* header, size_t bytes, const Cancel& cancel);
 
  private:
-  std::string path_, temporary_;
-  int fd_ = -1;
+  DurableFile file_;
 };
 
 class InputFile {
