@@ -140,11 +140,7 @@ export async function run<T>(
   stage: string,
   { signal, onProgress }: TaskOptions = {},
 ): Promise<T> {
-  if (signal !== undefined && typeof signal?.addEventListener !== 'function')
-    throw new PointsmanError('BAD_ARGUMENT', `signal must be an AbortSignal, not ${String(signal)}`);
-  if (onProgress !== undefined && typeof onProgress !== 'function')
-    throw new PointsmanError('BAD_ARGUMENT', `onProgress must be a function, not ${String(onProgress)}`);
-  if (signal?.aborted) throw new PointsmanError('ABORTED', `${stage} was aborted`, { cause: signal.reason });
+  checkTask(stage, { signal, onProgress });
   let thrown: { error: unknown } | undefined;
   const tell = (done: number, total: number) => {
     if (thrown) return;
@@ -167,4 +163,30 @@ export async function run<T>(
   } finally {
     signal?.removeEventListener('abort', abort);
   }
+}
+
+/** Work that need not hear of aborts: nobody waits for it then. @throws PointsmanError ABORTED, BAD_ARGUMENT, and what the work throws */
+export async function unlessAborted<T>(stage: string, options: TaskOptions, work: () => T | Promise<T>): Promise<T> {
+  checkTask(stage, options);
+  const { signal } = options;
+  if (!signal) return work();
+  let abort = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => reject(new PointsmanError('ABORTED', `${stage} was aborted`, { cause: signal.reason }));
+    signal.addEventListener('abort', abort, { once: true });
+  });
+  try {
+    return await Promise.race([aborted, work()]);
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
+}
+
+/** @throws PointsmanError ABORTED, BAD_ARGUMENT */
+function checkTask(stage: string, { signal, onProgress }: TaskOptions): void {
+  if (signal !== undefined && typeof signal?.addEventListener !== 'function')
+    throw new PointsmanError('BAD_ARGUMENT', `signal must be an AbortSignal, not ${String(signal)}`);
+  if (onProgress !== undefined && typeof onProgress !== 'function')
+    throw new PointsmanError('BAD_ARGUMENT', `onProgress must be a function, not ${String(onProgress)}`);
+  if (signal?.aborted) throw new PointsmanError('ABORTED', `${stage} was aborted`, { cause: signal.reason });
 }

@@ -22,6 +22,13 @@ const INTERACTIONS: Interaction[] = Array.from({ length: 60 }, (_, n) => ({
 }));
 
 describe('learn', () => {
+  it.each([{ ranks: 5 }, { ranks: null }, { attributes: 'tier' }, { attributes: null }, { beliefs: 'no' }, { encoder: null }, { rank: 4 }])(
+    'refuses the options %j',
+    async (options) => {
+      await expect(learn(INTERACTIONS, options as unknown as LearnOptions)).rejects.toEqual(coded('BAD_ARGUMENT'));
+    },
+  );
+
   it('takes interactions, anything that yields them, and their table alike', async () => {
     const version = (await learn(tableOf(INTERACTIONS))).version;
     expect((await learn(INTERACTIONS)).version).toBe(version);

@@ -1,10 +1,10 @@
 /** Models that were learned with an encoder of the user's. */
-import { mkdtempSync, rmSync, truncateSync, unlinkSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, rmSync, truncateSync, unlinkSync, writeFileSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Encoder, type Interaction, LearnedModel, learn, Router } from '../src/index.js';
+import { type Encoder, type Interaction, LearnedModel, learn, OnlineLearner, Router } from '../src/index.js';
 import { Random } from '../src/random.js';
 import type { Conversation } from '../src/types.js';
 import { EndpointServer, send } from './endpoint-server.js';
@@ -50,7 +50,12 @@ const ask = (n: number): Conversation => [{ role: 'user', content: `${n % 2 ? 'p
 const contentOf = (conversation: Conversation) => conversation[0]?.content as string;
 
 /** Who is good depends on `tells`; how hard a conversation is on `hard`. */
-function log(answers: 1 | 2, tells = moodOf, hard: (content: string) => number = () => 0, count = 600): Interaction[] {
+function log(
+  answers: 1 | 2,
+  tells: (content: string) => number = moodOf,
+  hard: (content: string) => number = () => 0,
+  count = 600,
+): Interaction[] {
   const random = new Random(7);
   return Array.from({ length: count }, (_, n): Interaction[] => {
     const conversation = ask(n);
@@ -103,19 +108,65 @@ describe('learn with an encoder', () => {
     },
   );
 
-  it('takes from each view what it tells: who is good from the vectors, what is hard from the text', async () => {
-    const model = await learn(log(2, moodOf, subjectOf), { encoder: moody('mine') });
-    expect(model.parameters.reads).toEqual(['text', 'encoder']);
-    const out = join(folder, 'both');
-    await model.save(out);
-    const opened = await LearnedModel.open(out, { encoder: moody('mine') });
-    const psi = await opened.encoder.encode(asked);
-    expect(psi).toEqual(await model.encoder.encode(asked));
-    const decisions = await (await Router.open(out, { encoder: moody('mine') })).route(asked);
-    expect(decisions.map(({ expert }) => expert)).toEqual(bestBy(moodOf));
-    const expected = (i: number) =>
-      opened.readOut('score', psi.subarray(i * opened.encoder.dimensions, (i + 1) * opened.encoder.dimensions), 0);
-    for (const [i, each] of asked.entries()) expect(expected(i) > 0.5).toBe(subjectOf(contentOf(each)) > 0);
+  it.each([1, 2] as const)(
+    'takes from each view what it tells: who is good from the vectors, what is hard from the text (%i answers each)',
+    async (answers) => {
+      const model = await learn(log(answers, moodOf, subjectOf), { encoder: moody('mine') });
+      expect(model.parameters.reads).toEqual(['text', 'encoder']);
+      const out = join(folder, `both-${answers}`);
+      await model.save(out);
+      const opened = await LearnedModel.open(out, { encoder: moody('mine') });
+      const psi = await opened.encoder.encode(asked);
+      expect(psi).toEqual(await model.encoder.encode(asked));
+      const decisions = await (await Router.open(out, { encoder: moody('mine') })).route(asked);
+      expect(decisions.map(({ expert }) => expert)).toEqual(bestBy(moodOf));
+      const expected = (i: number) =>
+        opened.readOut('score', psi.subarray(i * opened.encoder.dimensions, (i + 1) * opened.encoder.dimensions), 0);
+      for (const [i, each] of asked.entries()) expect(expected(i) > 0.5).toBe(subjectOf(contentOf(each)) > 0);
+    },
+  );
+
+  it.each([1, 2] as const)('and the other way round (%i answers each)', async (answers) => {
+    const model = await learn(log(answers, subjectOf, moodOf), { encoder: moody() });
+    expect((await (await Router.from(model)).route(asked)).map(({ expert }) => expert)).toEqual(bestBy(subjectOf));
+  });
+
+  it('refuses an index of another model, though it has the same size', async () => {
+    const [one, other] = [join(folder, 'one'), join(folder, 'other')];
+    for (const [out, tells] of [
+      [one, moodOf],
+      [other, (content: string) => -moodOf(content)],
+    ] as const) {
+      await (await learn(log(1, tells), { encoder: moody() })).save(out);
+    }
+    const experts = async (out: string) => join(out, (await readdir(out)).find((name) => name.startsWith('experts-')) as string);
+    copyFileSync(await experts(other), await experts(one));
+    await expect(Router.open(one, { encoder: moody() })).rejects.toMatchObject({ code: 'FILE_CORRUPT' });
+  });
+
+  it('checks conversations and hears aborts, also where the text is not read and the encoder does not listen', async () => {
+    const base = moody();
+    const model = await learn(log(1), { encoder: base });
+    const broken = [null, [null], [[{ role: 'user', content: 5 }]]];
+    for (const conversations of broken) {
+      const code = conversations === null ? 'BAD_ARGUMENT' : 'BAD_CONVERSATION';
+      await expect(model.encoder.encode(conversations as never)).rejects.toMatchObject({ code });
+    }
+    await expect(model.encoder.encode(asked, { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'ABORTED' });
+    await expect(model.encoder.encode(asked, { signal: 5 as never })).rejects.toMatchObject({ code: 'BAD_ARGUMENT' });
+    base.encode = () => new Promise(() => {}); // never answers
+    const controller = new AbortController();
+    const waiting = model.encoder.encode(asked, { signal: controller.signal });
+    setTimeout(() => controller.abort(), 10);
+    await expect(waiting).rejects.toMatchObject({ code: 'ABORTED' });
+  });
+
+  it('is the encoder of the next version, too', async () => {
+    const learner = await OnlineLearner.start(await learn(log(2), { encoder: moody('mine') }));
+    await learner.refit(log(2));
+    const routed = await (await Router.from(learner)).route(asked);
+    expect(routed.map(({ expert }) => expert)).toEqual(bestBy(moodOf));
+    expect(learner.model.parameters.encoder).toEqual({ dimensions: WIDE, id: 'mine' });
   });
 
   it.each([
@@ -174,6 +225,9 @@ describe('learn with an encoder', () => {
     await expect(learn(log(1), { encoder: giving(new Float32Array(600 * WIDE).fill(1)) })).rejects.toMatchObject({
       code: 'NOT_ENOUGH_DATA',
     });
+    await expect(learn(log(1), { encoder: giving(new Float32Array(600 * WIDE).map((_, i) => 1e-44 * (i % 2))) })).rejects.toMatchObject({
+      code: 'NOT_ENOUGH_DATA',
+    });
     await expect(learn(log(1), { encoder: { encode: 1 } as never })).rejects.toMatchObject({ code: 'BAD_ARGUMENT' });
   });
 });
@@ -202,12 +256,12 @@ describe('--encoder', () => {
       };
       const learn = () => cli(['learn', '--data', data, '--out', out, '--encoder', encoder]);
       writeFileSync(encoder, JSON.stringify({ ...settings, cache: undefined }));
-      expect((await learn()).out).toContain('; the text alone tells as much as the encoder, which will not be asked');
+      expect((await learn()).out).toContain('; goes by the text alone, which tells as much: the encoder will not be asked');
       tells = subjectOf;
       writeFileSync(encoder, JSON.stringify(settings));
       const learned = await learn();
       expect(learned).toMatchObject({ code: 0, err: '' });
-      expect(learned.out).not.toContain('the text alone');
+      expect(learned.out).toMatch(/; goes by .*the encoder's vectors/);
       const routed = await cli(['route', '--model', out, 'a poem, please', '--encoder', encoder, '--json']);
       expect(routed.json()[0].expert).toBe('poet');
       expect(server.asked.every(({ headers }) => headers.authorization === 'Bearer sk-secret-secret')).toBe(true);

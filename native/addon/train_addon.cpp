@@ -120,6 +120,20 @@ train::Settings settings_of(const Napi::Value& value, const OwnedProblem& proble
   return settings;
 }
 
+// A problem with { shared, sharedDimensions } besides: coordinates for the shared part.
+struct OwnedJoint : OwnedProblem {
+  explicit OwnedJoint(const Napi::Value& value) : OwnedProblem(value) {
+    const Napi::Object problem = member(value, "problem");
+    shared = copy(floats(problem.Get("shared"), "shared"));
+    shared_dimensions =
+        static_cast<size_t>(integer(problem.Get("sharedDimensions"), "sharedDimensions", 0, 1024));
+  }
+  train::JointCoordinates both() const { return {{shared, rows, shared_dimensions}, coordinates()}; }
+
+  std::vector<float> shared;
+  size_t shared_dimensions = 0;
+};
+
 // { shared: number[], specific: number[], biasPrior }
 train::JointSettings joint_settings_of(const Napi::Value& value) {
   const Napi::Object chosen = member(value, "settings");
@@ -170,12 +184,12 @@ Napi::Value held_out_predictions(const Napi::CallbackInfo& info) {
 // (problem, settings, threads) → { sharedPenalty, specificPenalty, evidence, shared, bias, projection }
 Napi::Value fit_joint(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    auto problem = std::make_shared<OwnedProblem>(info[0]);
+    auto problem = std::make_shared<OwnedJoint>(info[0]);
     const train::JointSettings settings = joint_settings_of(info[1]);
     const unsigned threads = thread_count(info[2]);
     return launch(info.Env(), info.Env().Undefined(), [=](const Cancel& cancel, const Progress&) -> Settle {
       auto model = std::make_shared<train::JointModel>(
-          train::fit_joint(problem->coordinates(), problem->outcomes(), settings, threads, cancel));
+          train::fit_joint(problem->both(), problem->outcomes(), settings, threads, cancel));
       return [model](Napi::Env env) -> Napi::Value {
         auto out = Napi::Object::New(env);
         out.Set("sharedPenalty", Napi::Number::New(env, model->shared_penalty));
@@ -193,13 +207,13 @@ Napi::Value fit_joint(const Napi::CallbackInfo& info) {
 // (problem, fold, settings, threads, listener) → 2 × outcomes: the shared part, the specific part
 Napi::Value held_out_joint(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    auto problem = std::make_shared<OwnedProblem>(info[0]);
+    auto problem = std::make_shared<OwnedJoint>(info[0]);
     auto fold = std::make_shared<std::vector<uint32_t>>(copy(words(info[1], "fold")));
     const train::JointSettings settings = joint_settings_of(info[2]);
     const unsigned threads = thread_count(info[3]);
     return launch(info.Env(), info[4], [=](const Cancel& cancel, const Progress& progress) -> Settle {
       auto out = std::make_shared<std::vector<float>>(train::held_out_joint(
-          problem->coordinates(), problem->outcomes(), *fold, settings, threads, cancel, progress));
+          problem->both(), problem->outcomes(), *fold, settings, threads, cancel, progress));
       return [out](Napi::Env env) -> Napi::Value { return to_array(env, *out); };
     });
   });

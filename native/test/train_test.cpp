@@ -161,28 +161,28 @@ TEST_CASE("the inverse from a Cholesky factor") {
   }
 }
 
-// The same model as ridge regression on the features [z̃; e_m ⊗ z̃], solved whole: w_0, then w_1, w_2 …
+// The same model as ridge regression on the features [x̃; e_m ⊗ z̃], solved whole: w_0, then w_1, w_2 …
 struct Whole {
-  Whole(const Sample& sample, double shared, double specific, double bias_prior) {
-    const size_t q = sample.z.dimensions, n = q + 1, all = n * (1 + sample.outcomes.outputs);
+  Whole(const Coordinates& x, const Coordinates& z, const Sample& sample, double shared, double specific,
+        double bias_prior) {
+    const size_t n0 = x.dimensions + 1, n = z.dimensions + 1, all = n0 + n * sample.outcomes.outputs;
     std::vector<double> matrix(all * all, 0.0), penalties(all);
     weights.assign(all, 0.0);
     for (size_t k = 0; k < all; ++k) {
-      const bool constant = k % n == q;
+      const bool constant = k < n0 ? k == n0 - 1 : (k - n0) % n == n - 1;
       penalties[k] =
-          k < n ? (constant ? 1e-3 : shared * shared) : (constant ? bias_prior : specific * specific);
+          k < n0 ? (constant ? 1e-3 : shared * shared) : (constant ? bias_prior : specific * specific);
       matrix[k * all + k] = penalties[k];
     }
     double squares = 0;
     for (size_t e = 0; e < sample.row.size(); ++e) {
-      std::vector<double> x(all, 0.0);
-      for (size_t k = 0; k < n; ++k) {
-        const double value = k == q ? 1 : sample.coordinates[sample.row[e] * q + k];
-        x[k] = x[n * (1 + sample.output[e]) + k] = value;
-      }
+      std::vector<double> row(all, 0.0);
+      for (size_t k = 0; k < n0; ++k) row[k] = k == n0 - 1 ? 1 : x.values[sample.row[e] * (n0 - 1) + k];
+      double* own = &row[n0 + n * sample.output[e]];
+      for (size_t k = 0; k < n; ++k) own[k] = k == n - 1 ? 1 : z.values[sample.row[e] * (n - 1) + k];
       for (size_t a = 0; a < all; ++a) {
-        weights[a] += x[a] * sample.target[e];
-        for (size_t b = 0; b < all; ++b) matrix[a * all + b] += x[a] * x[b];
+        weights[a] += row[a] * sample.target[e];
+        for (size_t b = 0; b < all; ++b) matrix[a * all + b] += row[a] * row[b];
       }
       squares += double{sample.target[e]} * sample.target[e];
     }
@@ -204,19 +204,29 @@ struct Whole {
 TEST_CASE("the joint regression is the one regression on shared and specific features") {
   Sample sample(60, 4, 3, 2, 1);
   for (size_t e = 0; e < sample.target.size(); ++e) sample.target[e] += static_cast<float>(noise(77'000 + e));
+  std::vector<float> other(60 * 2);
+  for (size_t i = 0; i < other.size(); ++i) other[i] = static_cast<float>(noise(91'000 + i));
+  const Coordinates x{other, 60, 2};
   const size_t q = 4, n = q + 1;
   const auto same = [&](const JointModel& model, const std::vector<double>& w) {
-    for (size_t k = 0; k < n; ++k) CHECK(model.shared[k] == doctest::Approx(w[k]).epsilon(1e-5));
+    const size_t n0 = model.shared.size();
+    for (size_t k = 0; k < n0; ++k) CHECK(model.shared[k] == doctest::Approx(w[k]).epsilon(1e-5));
     for (size_t m = 0; m < 3; ++m) {
       for (size_t k = 0; k < q; ++k)
-        CHECK(model.projection[k * 3 + m] == doctest::Approx(w[n * (1 + m) + k]).epsilon(1e-5));
-      CHECK(model.bias[m] == doctest::Approx(w[n * (1 + m) + q]).epsilon(1e-5));
+        CHECK(model.projection[k * 3 + m] == doctest::Approx(w[n0 + n * m + k]).epsilon(1e-5));
+      CHECK(model.bias[m] == doctest::Approx(w[n0 + n * m + q]).epsilon(1e-5));
     }
   };
+  const JointModel mixed = fit_joint({x, sample.z}, sample.outcomes, {{1.5}, {2}, 3}, 2, Cancel());
+  const Whole whole(x, sample.z, sample, 1.5, 2, 3);
+  CHECK(mixed.shared.size() == 3);
+  CHECK(mixed.evidence == doctest::Approx(whole.evidence).epsilon(1e-9));
+  same(mixed, whole.weights);
+  const JointCoordinates both{sample.z, sample.z};
   std::vector<Whole> wholes;
   for (const double specific : {0.5, 2.0, 8.0}) {
-    wholes.emplace_back(sample, 1.5, specific, 3);
-    const JointModel model = fit_joint(sample.z, sample.outcomes, {{1.5}, {specific}, 3}, 2, Cancel());
+    wholes.emplace_back(sample.z, sample.z, sample, 1.5, specific, 3);
+    const JointModel model = fit_joint(both, sample.outcomes, {{1.5}, {specific}, 3}, 2, Cancel());
     CHECK(model.evidence == doctest::Approx(wholes.back().evidence).epsilon(1e-9));
     same(model, wholes.back().weights);
   }
@@ -230,11 +240,13 @@ TEST_CASE("the joint regression is the one regression on shared and specific fea
     for (size_t k = 0; k < mean.size(); ++k)
       mean[k] += wholes[s].weights[k] / static_cast<double>(3 - chosen);
   }
-  const JointModel model = fit_joint(sample.z, sample.outcomes, {{1.5}, {0.5, 2, 8}, 3}, 2, Cancel());
+  const JointModel model = fit_joint(both, sample.outcomes, {{1.5}, {0.5, 2, 8}, 3}, 2, Cancel());
   CHECK(model.specific_penalty == std::vector{0.5, 2.0, 8.0}[chosen]);
   same(model, mean);
-  CHECK_THROWS_AS(fit_joint(sample.z, sample.outcomes, {{1}, {8, 2}, 3}, 1, Cancel()), Error);
-  CHECK_THROWS_AS(fit_joint(sample.z, sample.outcomes, {{}, {2}, 3}, 1, Cancel()), Error);
+  CHECK_THROWS_AS(fit_joint(both, sample.outcomes, {{1}, {8, 2}, 3}, 1, Cancel()), Error);
+  CHECK_THROWS_AS(
+      fit_joint({{x.values.first(20), 10, 2}, sample.z}, sample.outcomes, {{1}, {2}, 3}, 1, Cancel()), Error);
+  CHECK_THROWS_AS(fit_joint(both, sample.outcomes, {{}, {2}, 3}, 1, Cancel()), Error);
 }
 
 TEST_CASE("one log: what is hard for all is told from what an expert is bad at") {
@@ -244,13 +256,13 @@ TEST_CASE("one log: what is hard for all is told from what an expert is bad at")
   std::vector<uint32_t> fold(sample.z.rows);
   for (size_t i = 0; i < fold.size(); ++i) fold[i] = static_cast<uint32_t>(i % 5);
   const JointSettings settings{{0.1, 1, 10}, {0.1}, 0};
-  const auto parts = held_out_joint(sample.z, sample.outcomes, fold, settings, 2, Cancel(), {});
+  const auto parts = held_out_joint({sample.z, sample.z}, sample.outcomes, fold, settings, 2, Cancel(), {});
   const size_t count = sample.target.size();
   double error = 0;
   for (size_t e = 0; e < count; ++e) error += std::pow(parts[e] + parts[count + e] - sample.target[e], 2);
   CHECK(error < 1e-3 * static_cast<double>(count));
-  const JointModel one = fit_joint(sample.z, sample.outcomes, settings, 1, Cancel()),
-                   many = fit_joint(sample.z, sample.outcomes, settings, 6, Cancel());
+  const JointModel one = fit_joint({sample.z, sample.z}, sample.outcomes, settings, 1, Cancel()),
+                   many = fit_joint({sample.z, sample.z}, sample.outcomes, settings, 6, Cancel());
   CHECK(one.evidence == many.evidence);
   CHECK(one.shared == many.shared);
   CHECK(one.bias == many.bias);

@@ -17,92 +17,111 @@ using Matrix = std::vector<double>;  // row-major
 
 class Elimination {
  public:
-  Elimination(const Coordinates& z, const Outcomes& outcomes, double bias_prior, unsigned threads,
+  Elimination(const JointCoordinates& given, const Outcomes& outcomes, double bias_prior, unsigned threads,
               const Cancel& cancel)
-      : n_(z.dimensions + 1),
+      : n_(given.specific.dimensions + 1),
+        n0_(given.shared.dimensions + 1),
         outputs_(outcomes.outputs),
         count_(static_cast<double>(outcomes.row.size())),
         bias_penalty_(std::max(bias_prior, kConstantPenalty)),
         threads_(threads),
         cancel_(cancel),
-        right_(outputs_, Matrix(n_, 0.0)) {
-    std::vector<float> padded(z.rows * n_, 1.0f);
-    for (size_t i = 0; i < z.rows; ++i)
-      std::copy_n(&z.values[i * z.dimensions], z.dimensions, &padded[i * n_]);
+        right_(outputs_, Matrix(n_, 0.0)),
+        gram0_(n0_ * n0_, 0.0),
+        right0_(n0_, 0.0) {
+    // [z̃; x̃], so that one symmetric sum has G_m, C_m and the share of G_0.
+    const size_t rows = given.shared.rows, both = n_ + n0_;
+    std::vector<float> padded(rows * both, 1.0f);
+    for (size_t i = 0; i < rows; ++i) {
+      std::copy_n(&given.specific.values[i * (n_ - 1)], n_ - 1, &padded[i * both]);
+      std::copy_n(&given.shared.values[i * (n0_ - 1)], n0_ - 1, &padded[i * both + n_]);
+    }
     std::vector<std::vector<float>> weight(outputs_);
     for (size_t e = 0; e < outcomes.row.size(); ++e) {
       const double y = outcomes.target[e];
       std::vector<float>& w = weight[outcomes.output[e]];
-      w.resize(z.rows);
+      w.resize(rows);
       ++w[outcomes.row[e]];
       squares_ += y * y;
       Matrix& right = right_[outcomes.output[e]];
-      const float* zi = &padded[outcomes.row[e] * n_];
+      const float* zi = &padded[outcomes.row[e] * both];
       for (size_t k = 0; k < n_; ++k) right[k] += y * zi[k];
+      for (size_t k = 0; k < n0_; ++k) right0_[k] += y * zi[n_ + k];
     }
     for (std::vector<float>& w : weight) {
-      w.resize(z.rows);
-      grams_.push_back(gram({padded, z.rows, n_}, w, threads, cancel));
+      w.resize(rows);
+      const Matrix sum = gram({padded, rows, both}, w, threads, cancel);  // its lower triangle
+      Matrix& own = grams_.emplace_back(n_ * n_);
+      Matrix& cross = crosses_.emplace_back(n0_ * n_);
+      for (size_t i = 0; i < n_; ++i) std::copy_n(&sum[i * both], i + 1, &own[i * n_]);
+      for (size_t i = 0; i < n0_; ++i) {
+        const double* from = &sum[(n_ + i) * both];
+        std::copy_n(from, n_, &cross[i * n_]);
+        for (size_t j = 0; j <= i; ++j) gram0_[i * n0_ + j] += from[n_ + j];
+      }
     }
   }
 
   // The shares of every output for one specific penalty.
   void eliminate(double penalty) {
-    specific_.assign(n_, penalty * penalty);
-    specific_.back() = bias_penalty_;
-    inverses_.assign(outputs_, {});
-    alone_.assign(outputs_, {});
+    Matrix specific(n_, penalty * penalty);
+    specific.back() = bias_penalty_;
     Matrix logs(outputs_);
+    solved_.assign(outputs_, {});
+    alone_.assign(outputs_, {});
     ThreadPool::shared().parallel_for(outputs_, threads_, [&](size_t m, unsigned) {
       cancel_.check();
       Matrix factor = grams_[m];
-      for (size_t k = 0; k < n_; ++k) factor[k * n_ + k] += specific_[k];
+      for (size_t k = 0; k < n_; ++k) factor[k * n_ + k] += specific[k];
       cholesky(factor, n_);
       logs[m] = log_determinant(factor, n_);
       alone_[m] = right_[m];
       cholesky_solve(factor, n_, alone_[m]);
-      inverses_[m] = cholesky_inverse(factor, n_);
+      const Matrix inverse = cholesky_inverse(factor, n_);
+      solved_[m].assign(n0_ * n_, 0.0);
+      for (size_t i = 0; i < n0_; ++i) {
+        double* to = &solved_[m][i * n_];
+        for (size_t j = 0; j < n_; ++j) {
+          const double c = crosses_[m][i * n_ + j];
+          for (size_t k = 0; k < n_; ++k) to[k] += c * inverse[j * n_ + k];
+        }
+      }
     });
     fixed_ = 0;
     for (const double each : logs) fixed_ += each;
-    for (const double each : specific_) fixed_ -= static_cast<double>(outputs_) * std::log(each);
-    schur_.assign(n_ * n_, 0.0);
-    ThreadPool::shared().parallel_for(n_, threads_, [&](size_t i, unsigned) {
-      double* to = &schur_[i * n_];
-      for (const Matrix& inverse : inverses_) {
-        for (size_t j = 0; j <= i; ++j) to[j] -= specific_[i] * inverse[i * n_ + j] * specific_[j];
-        to[i] += specific_[i];
+    for (const double each : specific) fixed_ -= static_cast<double>(outputs_) * std::log(each);
+    schur_ = gram0_;
+    schur_right_ = right0_;
+    ThreadPool::shared().parallel_for(n0_, threads_, [&](size_t i, unsigned) {
+      for (size_t m = 0; m < outputs_; ++m) {
+        const double* cross = &crosses_[m][i * n_];
+        for (size_t j = 0; j <= i; ++j) schur_[i * n0_ + j] -= dot(cross, &solved_[m][j * n_]);
+        schur_right_[i] -= dot(cross, alone_[m].data());
       }
     });
-    schur_right_.assign(n_, 0.0);
-    for (const Matrix& x : alone_) {
-      for (size_t k = 0; k < n_; ++k) schur_right_[k] += specific_[k] * x[k];
-    }
   }
 
   // After `eliminate`: the solution for one shared penalty; w_0 and the w_m stay in shared_ and weights_.
   double solve(double penalty) {
     Matrix factor = schur_;
-    for (size_t k = 0; k + 1 < n_; ++k) factor[k * n_ + k] += penalty * penalty;
+    for (size_t k = 0; k + 1 < n0_; ++k) factor[k * n0_ + k] += penalty * penalty;
     factor.back() += kConstantPenalty;
-    cholesky(factor, n_);
+    cholesky(factor, n0_);
     shared_ = schur_right_;
-    cholesky_solve(factor, n_, shared_);
-    weights_.assign(outputs_, {});
+    cholesky_solve(factor, n0_, shared_);
+    weights_ = alone_;
     double explained = 0;
-    for (size_t m = 0; m < outputs_; ++m) {  // A⁻¹(r − G w_0) = A⁻¹r − w_0 + A⁻¹Λ_1 w_0
-      weights_[m] = alone_[m];
-      for (size_t i = 0; i < n_; ++i) {
-        double sum = -shared_[i];
-        for (size_t k = 0; k < n_; ++k) sum += inverses_[m][i * n_ + k] * specific_[k] * shared_[k];
-        weights_[m][i] += sum;
-        explained += right_[m][i] * (shared_[i] + weights_[m][i]);
+    for (size_t i = 0; i < n0_; ++i) explained += right0_[i] * shared_[i];
+    for (size_t m = 0; m < outputs_; ++m) {
+      for (size_t i = 0; i < n0_; ++i) {
+        for (size_t k = 0; k < n_; ++k) weights_[m][k] -= solved_[m][i * n_ + k] * shared_[i];
       }
+      explained += dot(right_[m].data(), weights_[m].data());
     }
     const double rest = std::max(squares_ - explained, 1e-12 * squares_ + 1e-300);
     const double prior =
-        static_cast<double>(n_ - 1) * std::log(penalty * penalty) + std::log(kConstantPenalty);
-    return -0.5 * (count_ * std::log(rest / count_) + log_determinant(factor, n_) - prior + fixed_);
+        static_cast<double>(n0_ - 1) * std::log(penalty * penalty) + std::log(kConstantPenalty);
+    return -0.5 * (count_ * std::log(rest / count_) + log_determinant(factor, n0_) - prior + fixed_);
   }
 
   // What the last `solve` found.
@@ -123,17 +142,34 @@ class Elimination {
     for (size_t i = 0; i < n; ++i) sum += 2 * std::log(factor[i * n + i]);
     return sum;
   }
+  double dot(const double* a, const double* b) const {
+    double sum = 0;
+    for (size_t k = 0; k < n_; ++k) sum += a[k] * b[k];
+    return sum;
+  }
 
-  const size_t n_, outputs_;
+  const size_t n_, n0_, outputs_;
   const double count_, bias_penalty_;
   const unsigned threads_;
   const Cancel& cancel_;
-  double squares_ = 0, fixed_ = 0;                  // yᵀy; Σ log|A_m| − log|Λ_1|
-  std::vector<Matrix> grams_, right_;               // G_m, r_m
-  std::vector<Matrix> inverses_, alone_;            // A_m⁻¹, A_m⁻¹ r_m
-  Matrix specific_, schur_, schur_right_, shared_;  // Λ_1, S less Λ_0 and its right side, w_0
-  std::vector<Matrix> weights_;                     // w_m
+  double squares_ = 0, fixed_ = 0;       // yᵀy; Σ log|A_m| − log|Λ_1|
+  std::vector<Matrix> grams_, right_;    // G_m, r_m
+  std::vector<Matrix> crosses_;          // C_mᵀ
+  Matrix gram0_, right0_;                // G_0, r_0
+  std::vector<Matrix> alone_;            // A_m⁻¹ r_m
+  std::vector<Matrix> solved_;           // (A_m⁻¹ C_m)ᵀ
+  Matrix schur_, schur_right_, shared_;  // S less Λ_0 and its right side, w_0
+  std::vector<Matrix> weights_;          // w_m
 };
+
+void check(const JointCoordinates& given, const Outcomes& outcomes, const JointSettings& settings) {
+  check(given.shared, outcomes, {0, settings.shared, 1, settings.bias_prior});
+  check(given.specific, outcomes, {0, settings.specific, 1, settings.bias_prior});
+  if (given.shared.rows != given.specific.rows)
+    throw Error(Code::WRONG_SHAPE, "shared and specific coordinates must be of the same rows");
+  if (!std::is_sorted(settings.specific.begin(), settings.specific.end()))
+    throw Error(Code::BAD_ARGUMENT, "the specific penalties must rise");
+}
 
 // The mean of the models' weights, with the penalties of `named`.
 JointModel mean(const JointModel& named, std::span<const JointModel> models) {
@@ -153,13 +189,10 @@ JointModel mean(const JointModel& named, std::span<const JointModel> models) {
 
 }  // namespace
 
-JointModel fit_joint(const Coordinates& z, const Outcomes& outcomes, const JointSettings& settings,
+JointModel fit_joint(const JointCoordinates& given, const Outcomes& outcomes, const JointSettings& settings,
                      unsigned threads, const Cancel& cancel) {
-  check(z, outcomes, {0, settings.shared, 1, settings.bias_prior});
-  check(z, outcomes, {0, settings.specific, 1, settings.bias_prior});
-  if (!std::is_sorted(settings.specific.begin(), settings.specific.end()))
-    throw Error(Code::BAD_ARGUMENT, "the specific penalties must rise");
-  Elimination elimination(z, outcomes, settings.bias_prior, threads, cancel);
+  check(given, outcomes, settings);
+  Elimination elimination(given, outcomes, settings.bias_prior, threads, cancel);
   std::vector<JointModel> best(settings.specific.size());  // of each specific penalty
   for (size_t s = 0; s < best.size(); ++s) {
     elimination.eliminate(settings.specific[s]);
@@ -177,26 +210,27 @@ JointModel fit_joint(const Coordinates& z, const Outcomes& outcomes, const Joint
   return mean(*chosen, {chosen, best.end()});
 }
 
-std::vector<float> held_out_joint(const Coordinates& z, const Outcomes& outcomes,
+std::vector<float> held_out_joint(const JointCoordinates& given, const Outcomes& outcomes,
                                   std::span<const uint32_t> fold, const JointSettings& settings,
                                   unsigned threads, const Cancel& cancel, const Progress& progress) {
-  check(z, outcomes, {0, settings.shared, 1, settings.bias_prior});
-  if (fold.size() != z.rows) throw Error(Code::WRONG_SHAPE, "there must be one fold for each row");
-  const size_t count = outcomes.row.size(), q = z.dimensions;
+  check(given, outcomes, settings);
+  if (fold.size() != given.shared.rows) throw Error(Code::WRONG_SHAPE, "there must be one fold for each row");
+  const size_t count = outcomes.row.size();
+  const auto& [x, z] = given;
   std::vector<float> predictions(2 * count, 0.0f);
   const std::vector<uint32_t> folds = distinct(fold);
   for (size_t f = 0; f < folds.size(); ++f) {
     const Part part(outcomes, fold, folds[f]);
-    const JointModel model = fit_joint(z, part.outcomes(), settings, threads, cancel);
+    const JointModel model = fit_joint(given, part.outcomes(), settings, threads, cancel);
     for (size_t e = 0; e < count; ++e) {
       const uint32_t i = outcomes.row[e], o = outcomes.output[e];
       if (fold[i] != folds[f]) continue;
-      double shared = model.shared[q], specific = model.bias[o];
-      for (size_t k = 0; k < q; ++k) {
-        const double zk = z.values[i * q + k];
-        shared += zk * model.shared[k];
-        specific += zk * model.projection[k * outcomes.outputs + o];
-      }
+      double shared = model.shared.back(), specific = model.bias[o];
+      for (size_t k = 0; k < x.dimensions; ++k)
+        shared += static_cast<double>(x.values[i * x.dimensions + k]) * model.shared[k];
+      for (size_t k = 0; k < z.dimensions; ++k)
+        specific +=
+            static_cast<double>(z.values[i * z.dimensions + k]) * model.projection[k * outcomes.outputs + o];
       predictions[e] = static_cast<float>(shared);
       predictions[count + e] = static_cast<float>(specific);
     }

@@ -107,8 +107,12 @@ function describe(summary: ReturnType<typeof counts>): string {
     const lacking = records > 0 ? ` (${scores.withoutOutcomes} without outcomes; ${scores.withoutScores} others without scores)` : '';
     of.push(`scores of ${plural(scores.experts, 'expert')} in ${scores.dimensions.join(', ')}${lacking}`);
   }
-  const neighbours = remembered > 0 ? `; predicts by neighbours among ${plural(remembered, 'conversation')}` : '';
-  const unused = encoder && !reads.includes('encoder') && remembered === 0;
-  const note = unused ? '; the text alone tells as much as the encoder, which will not be asked' : neighbours;
+  const parts = [
+    ...(reads.includes('text') ? ['the text'] : []),
+    ...(reads.includes('encoder') ? ["the encoder's vectors"] : []),
+    ...(remembered > 0 ? [`its neighbours among ${plural(remembered, 'conversation')}`] : []),
+  ];
+  const unused = parts.length === 1 && reads.includes('text') ? ' alone, which tells as much: the encoder will not be asked' : '';
+  const note = encoder ? `; goes by ${parts.join(', ')}${unused}` : '';
   return `learned ${metrics.join(', ')} in ${plural(dimensions, 'dimension')} from ${of.join(', and ')}${note}`;
 }

@@ -34,7 +34,13 @@ export interface Factors {
   projection: Float32Array;
 }
 
-/** See native/train/joint.hpp. */
+/** See native/train/joint.hpp; `coordinates` are those of the specific parts. */
+export interface JointProblem extends Problem {
+  /** Of the shared part: rows × sharedDimensions. */
+  shared: Float32Array;
+  sharedDimensions: number;
+}
+
 export interface JointSettings {
   shared: number[];
   /** Rising. */
@@ -46,7 +52,7 @@ export interface JointModel {
   sharedPenalty: number;
   specificPenalty: number;
   evidence: number;
-  /** dimensions + 1, the constant last */
+  /** sharedDimensions + 1, the constant last */
   shared: Float32Array;
   /** outputs */
   bias: Float32Array;
@@ -108,9 +114,15 @@ interface LearnAddon extends TextAddon {
     threads: number,
     listener: Listener,
   ): NativeTask<Float32Array>;
-  fitJoint(problem: Problem, settings: JointSettings, threads: number): NativeTask<JointModel>;
+  fitJoint(problem: JointProblem, settings: JointSettings, threads: number): NativeTask<JointModel>;
   /** 2 × outcomes: the shared part, then the specific part, by models that did not see the conversation's fold. */
-  heldOutJoint(problem: Problem, fold: Uint32Array, settings: JointSettings, threads: number, listener: Listener): NativeTask<Float32Array>;
+  heldOutJoint(
+    problem: JointProblem,
+    fold: Uint32Array,
+    settings: JointSettings,
+    threads: number,
+    listener: Listener,
+  ): NativeTask<Float32Array>;
   fitHierarchy(
     problem: HierarchicalProblem,
     group: Uint32Array,

@@ -8,7 +8,7 @@ import { learnAddon } from './addon.js';
 import { attributeWidth, type KnownAttribute } from './attributes.js';
 import type { Beliefs } from './beliefs.js';
 import type { ReadOut } from './calibration.js';
-import { ATTRIBUTE_SCALE, type Corpus, type View, type ViewFactors, viewsOf } from './corpus.js';
+import { ATTRIBUTE_SCALE, type Corpus, type Part, type View, type ViewFactors, viewsOf } from './corpus.js';
 import type { EncoderNeeded } from './encoder.js';
 import type { Work } from './learn.js';
 import { type ExpertVectors, LearnedModel, type ModelArrays, type ModelParameters } from './model.js';
@@ -22,7 +22,7 @@ export interface Learned {
   experts: readonly string[];
   metrics: readonly Pick<MetricObservations, 'metric' | 'mean' | 'deviation'>[];
   corpus: Corpus;
-  expected: readonly ViewFactors[];
+  expected: ViewFactors;
   factors: ViewFactors;
   memory?: Memory | undefined;
   settings: { rank: number; penalty: number; outcomes: number };
@@ -50,11 +50,14 @@ export async function assemble({
   const p = learned + metrics.length;
   const { text, encoded, attributes } = corpus;
   const count = text.rows.starts.length - 1;
-  const parts = [{ factors, column: 0 }, ...expected.map((each) => ({ factors: each, column: learned }))];
+  const blocks = [
+    { factors, column: 0 },
+    { factors: expected, column: learned },
+  ];
   const projections = new Map<View, Float32Array>();
   for (const view of viewsOf(corpus)) {
     const { rows, vectors, spectral } = view;
-    const readout = readoutOf(parts, spectral, p, (factors) => (factors.view === view ? 0 : undefined));
+    const readout = readoutOf(blocks, spectral, p, (seen) => (seen === view ? 0 : undefined));
     // A model without an encoder has its text, though it tell nothing.
     if (encoded && readout.every((value) => value === 0)) continue;
     const fold = () => learnAddon().foldProjection(rows, vectors, spectral, readout, p, work.threads);
@@ -83,14 +86,14 @@ export async function assemble({
       name: metric.name,
       mean,
       deviation,
-      expected: expected.reduce((sum, { bias }) => sum + (bias[r] as number), 0),
+      expected: expected.bias[r] as number,
       readOut: readOuts[r] as ReadOut,
     })),
     reads: [...(ofText ? (['text'] as const) : []), ...(ofVectors ? (['encoder'] as const) : [])],
     ...(encoded && { encoder: neededOf(encoded.encoder) }),
     ...(memory && { neighbours: { ...memory.settings, share: memory.share, conversations: memory.index.size, outputs: memory.outputs } }),
     ...(named && { offset: Array.from({ length: p }, (_, j) => Math.fround(named.offset[j] ?? 0)) }),
-    ...(attributes.length > 0 && { attributes: attributeVectors(attributes, parts, p) }),
+    ...(attributes.length > 0 && { attributes: attributeVectors(attributes, blocks, p) }),
     ...(beliefs && { beliefs: beliefs.parameters }),
     chosen: { ...settings, conversations: count, experts: experts.length },
   };
@@ -131,23 +134,25 @@ function versionOf(texts: readonly unknown[], numbers: readonly Float32Array[]):
   return checksum(Buffer.from(parts.join(' ')));
 }
 
-/** Factors that are added to columns of ψ, from one on. */
-interface Part {
+/** Columns of ψ, from one on. */
+interface Block {
   factors: ViewFactors;
   column: number;
 }
 
-/** Rows of the parts' projections in their columns, rows × p. @param first the first of those of a part; where it has none: nothing */
-function readoutOf(parts: readonly Part[], rows: number, p: number, first: (factors: ViewFactors) => number | undefined): Float32Array {
+/** Some rows of the blocks' projections, rows × p: the sum over views. @param first the first of them in a view; undefined: none */
+function readoutOf(blocks: readonly Block[], rows: number, p: number, first: (view: View) => number | undefined): Float32Array {
   const out = new Float32Array(rows * p);
-  for (const { factors, column } of parts) {
-    const { rank, projection } = factors;
-    const start = first(factors);
-    if (start === undefined) continue;
-    for (let k = 0; k < rows; k++) {
-      for (let j = 0; j < rank; j++) {
-        const at = k * p + column + j;
-        out[at] = (out[at] as number) + (projection[(start + k) * rank + j] as number);
+  for (const { factors, column } of blocks) {
+    const { rank, parts } = factors;
+    for (const { view, projection } of parts) {
+      const start = first(view);
+      if (start === undefined) continue;
+      for (let k = 0; k < rows; k++) {
+        for (let j = 0; j < rank; j++) {
+          const at = k * p + column + j;
+          out[at] = (out[at] as number) + (projection[(start + k) * rank + j] as number);
+        }
       }
     }
   }
@@ -163,36 +168,38 @@ function neededOf({ dimensions, id }: Encoder): EncoderNeeded {
  * and ψ of those conversations. @param added to the projection of each conversation: conversations × rank
  */
 export function normalised(factors: ViewFactors, kept = 0, added?: Float32Array) {
-  const { view, rank, projection, vectors } = factors;
-  const { dimensions, coordinates } = view;
-  const count = view.rows.starts.length - 1;
+  const { rank, parts, vectors } = factors;
+  const count = (parts[0] as Part).view.rows.starts.length - 1;
   const psi = new Float32Array(count * rank);
   const sums = new Float64Array(rank);
   const row = new Float64Array(rank);
   for (let i = 0; i < count; i++) {
     for (let j = 0; j < rank; j++) row[j] = added?.[i * rank + j] ?? 0;
-    for (let k = 0; k < dimensions; k++) {
-      const z = coordinates[i * dimensions + k] as number;
-      for (let j = 0; j < rank; j++) row[j] = (row[j] as number) + z * (projection[k * rank + j] as number);
+    for (const { view, projection } of parts) {
+      for (let k = 0; k < view.dimensions; k++) {
+        const z = view.coordinates[i * view.dimensions + k] as number;
+        for (let j = 0; j < rank; j++) row[j] = (row[j] as number) + z * (projection[k * rank + j] as number);
+      }
     }
     psi.set(row, i * rank);
     for (let j = 0; j < rank; j++) sums[j] = (sums[j] as number) + (row[j] as number) ** 2;
   }
   const scale = sums.map((sum, j) => (sum > 0 && j >= kept ? Math.sqrt(sum / count) : 1));
+  const divided = (values: Float32Array) => values.map((value, i) => value / (scale[i % rank] as number));
   return {
     scale,
-    psi: psi.map((value, i) => value / (scale[i % rank] as number)),
+    psi: divided(psi),
     factors: {
       ...factors,
-      projection: projection.map((value, i) => value / (scale[i % rank] as number)),
+      parts: parts.map(({ view, projection }) => ({ view, projection: divided(projection) })),
       vectors: vectors.map((value, i) => value * (scale[i % rank] as number)),
     },
   };
 }
 
 /** What each value adds to ψ: its rows of the projections come after those of the spectral coordinates. */
-function attributeVectors(attributes: readonly KnownAttribute[], parts: readonly Part[], p: number) {
-  const readout = readoutOf(parts, attributeWidth(attributes), p, ({ view }) => view.spectral);
+function attributeVectors(attributes: readonly KnownAttribute[], blocks: readonly Block[], p: number) {
+  const readout = readoutOf(blocks, attributeWidth(attributes), p, ({ spectral }) => spectral);
   let row = 0;
   return attributes.map((attribute) => ({
     ...attribute,

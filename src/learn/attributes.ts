@@ -21,6 +21,7 @@ const MOST_VALUES = 512;
 /** What the conversations of a table are known by. `names` may take the table's category as an attribute. */
 export function attributesOf(table: OutcomeTable, names: readonly string[] | undefined): readonly Attributes[] {
   if (names === undefined) return table.attributes ?? table.conversations.map(() => ({}));
+  if (!Array.isArray(names)) throw new PointsmanError('BAD_ARGUMENT', `attributes must be a list of names, not ${String(names)}`);
   const has = (name: string) => table.attributes?.some((each) => each[name] !== undefined) || (name === 'category' && table.category);
   const missing = names.find((name) => !has(name));
   if (missing !== undefined) throw new PointsmanError('BAD_ARGUMENT', `no conversation of the data has the attribute '${missing}'`);

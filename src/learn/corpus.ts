@@ -47,12 +47,25 @@ export interface Corpus {
   attributes: KnownAttribute[];
 }
 
-/** Factors whose projection is one of this view's coordinates. */
-export interface ViewFactors extends Factors {
+/** Factors whose projection is the sum of several, each of a view's coordinates. */
+export interface ViewFactors extends Omit<Factors, 'projection'> {
+  parts: readonly Part[];
+}
+
+export interface Part {
   view: View;
+  /** view.dimensions × rank */
+  projection: Float32Array;
+}
+
+/** Factors on the coordinates of one view. */
+export function seenIn(view: View, { projection, ...factors }: Factors): ViewFactors {
+  return { ...factors, parts: [{ view, projection }] };
 }
 
 const SPECTRAL_DIMENSIONS = 192;
+/** Vectors that would have to be enlarged so much tell nothing, and products with float32 numbers would overflow. */
+const MOST_SCALE = 1e30;
 /** What the regressions see of an attribute: with a penalty l, a value's effect is held by (l / scale)² pseudo-outcomes. */
 export const ATTRIBUTE_SCALE = 8;
 
@@ -65,7 +78,7 @@ export async function analyse(
 ): Promise<Corpus> {
   const known = knownAttributes(attributes);
   const { idf, rows } = await textRows(conversations, work);
-  const encoded = encoder && rowsOf(await encodeWith(encoder, conversations, work.tasks), encoder.dimensions);
+  const encoded = encoder && (await vectorRows(encoder, conversations, work));
   return {
     text: { idf, ...(await viewOf(rows, known, attributes, work)) },
     encoded: encoded && { encoder, ...encoded, ...(await viewOf(encoded.rows, known, attributes, work)) },
@@ -91,23 +104,25 @@ async function textRows(conversations: readonly Conversation[], { threads, tasks
  * Vectors as rows of features: centred, and scaled by one number, so that their mean square length is 1, as that of the
  * text features is.
  */
-function rowsOf(vectors: Float32Array, dimensions: number) {
-  const count = vectors.length / dimensions;
+async function vectorRows(encoder: Encoder, conversations: readonly Conversation[], { tasks }: Work) {
+  const { dimensions } = encoder;
+  const count = conversations.length;
   const most = textAddon().textColumns(); // columns that rows may have
-  if (dimensions > most || vectors.length >= 2 ** 32) {
+  if (dimensions > most || count * dimensions >= 2 ** 32) {
     throw new PointsmanError(
       'BAD_ARGUMENT',
       `${count} vectors of ${dimensions} dimensions are too many: ${most} dimensions and 2^32 numbers are the limit`,
     );
   }
   if (count < 2) throw new PointsmanError('NOT_ENOUGH_DATA', 'one conversation alone teaches nothing');
+  const vectors = await encodeWith(encoder, dimensions, conversations, tasks);
   const sums = new Float64Array(dimensions);
   for (let i = 0; i < vectors.length; i++) sums[i % dimensions] = (sums[i % dimensions] as number) + (vectors[i] as number);
   const centre = Float32Array.from(sums, (sum) => sum / count);
   let squares = 0;
   for (let i = 0; i < vectors.length; i++) squares += ((vectors[i] as number) - (centre[i % dimensions] as number)) ** 2;
-  if (!(squares > 0)) throw new PointsmanError('NOT_ENOUGH_DATA', 'the encoder gives every conversation the same vector');
   const scale = 1 / Math.sqrt(squares / count);
+  if (!(scale < MOST_SCALE)) throw new PointsmanError('NOT_ENOUGH_DATA', 'the encoder gives every conversation the same vector');
   const rows = {
     starts: Uint32Array.from({ length: count + 1 }, (_, i) => i * dimensions),
     columns: Uint32Array.from(vectors, (_, i) => i % dimensions),

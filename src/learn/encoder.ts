@@ -7,7 +7,9 @@
  * rising order. A model names the encoder that it needs, by its dimensions and where it has one its id.
  */
 import type { HashingEncoder } from '../encode/index.js';
+import { checkAll } from '../encode/text.js';
 import { checkOptions, PointsmanError } from '../errors.js';
+import { unlessAborted } from '../native.js';
 import type { Conversation, Encoder, TaskOptions } from '../types.js';
 import { addNeighbours, directionsOf, type Memory } from './neighbours.js';
 
@@ -30,7 +32,8 @@ export interface HeadArrays {
 export class ModelEncoder implements Encoder {
   readonly dimensions: number;
   readonly id: string | undefined;
-  readonly #base: Encoder;
+  /** The user's. */
+  readonly base: Encoder;
   readonly #text: HashingEncoder | undefined;
   readonly #head: HeadArrays | undefined;
   readonly #offset: readonly number[] | undefined;
@@ -43,7 +46,7 @@ export class ModelEncoder implements Encoder {
     dimensions: number,
     offset?: readonly number[],
   ) {
-    this.#base = fitting(base, needed);
+    this.base = fitting(base, needed);
     this.#text = text;
     this.#head = head;
     this.#offset = offset;
@@ -55,10 +58,11 @@ export class ModelEncoder implements Encoder {
   async encode(conversations: readonly Conversation[], options: TaskOptions = {}): Promise<Float32Array> {
     const { signal } = checkOptions(options, undefined, 'encode');
     const p = this.dimensions;
+    checkAll(conversations);
     const psi = this.#text ? await this.#text.encode(conversations, { signal }) : this.#constant(conversations.length);
     if (!this.#head) return psi;
     const { centre, projection, memory } = this.#head;
-    const vectors = await encodeWith(this.#base, conversations, options);
+    const vectors = await encodeWith(this.base, centre.length, conversations, options);
     if (projection.length > 0) addProjected(vectors, centre, projection, psi, p);
     if (memory) await addNeighbours(memory, directionsOf(vectors, centre), psi, p, { signal });
     return psi;
@@ -87,7 +91,8 @@ function addProjected(vectors: Float32Array, centre: Float32Array, projection: F
 /** Whether a model that needs this encoder, or none, can be opened with the one that is given. @throws PointsmanError WRONG_ENCODER, BAD_ARGUMENT */
 export function checkFits(given: Encoder | undefined, needed: EncoderNeeded | undefined): void {
   if (needed) fitting(given, needed);
-  else if (given) throw new PointsmanError('WRONG_ENCODER', 'the model was learned with the built-in encoder and takes no other');
+  else if (given !== undefined)
+    throw new PointsmanError('WRONG_ENCODER', 'the model was learned with the built-in encoder and takes no other');
 }
 
 function fitting(base: Encoder | undefined, { dimensions, id }: EncoderNeeded): Encoder {
@@ -109,14 +114,19 @@ export function checkEncoder(encoder: unknown): asserts encoder is Encoder {
   }
 }
 
-/** The vectors of somebody else's encoder, checked. @throws PointsmanError WRONG_SHAPE, NOT_FINITE */
-export async function encodeWith(encoder: Encoder, conversations: readonly Conversation[], options: TaskOptions): Promise<Float32Array> {
-  const vectors = await encoder.encode(conversations, options);
-  if (!(vectors instanceof Float32Array) || vectors.length !== conversations.length * encoder.dimensions) {
-    throw new PointsmanError(
-      'WRONG_SHAPE',
-      `the encoder did not give ${conversations.length} × ${encoder.dimensions} numbers as a Float32Array`,
-    );
+/**
+ * The vectors of somebody else's encoder, checked. It may not hear of an abort: nobody waits for it then.
+ * @throws PointsmanError WRONG_SHAPE, NOT_FINITE, ABORTED
+ */
+export async function encodeWith(
+  encoder: Encoder,
+  dimensions: number,
+  conversations: readonly Conversation[],
+  options: TaskOptions,
+): Promise<Float32Array> {
+  const vectors = await unlessAborted('encode', options, () => encoder.encode(conversations, options));
+  if (!(vectors instanceof Float32Array) || vectors.length !== conversations.length * dimensions) {
+    throw new PointsmanError('WRONG_SHAPE', `the encoder did not give ${conversations.length} × ${dimensions} numbers as a Float32Array`);
   }
   if (!vectors.every(Number.isFinite)) throw new PointsmanError('NOT_FINITE', 'the encoder gave NaN or infinity');
   return vectors;

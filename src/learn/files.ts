@@ -12,8 +12,8 @@
  * Each file is written beside its place and renamed into it, model.json last: it names the version of the others, so a
  * folder that was torn between two models is noticed.
  */
-import { access, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { open, readFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { featureColumns } from '../encode/index.js';
 import { ExpertIndex } from '../engine/index.js';
 import { PointsmanError } from '../errors.js';
@@ -28,11 +28,19 @@ import type { ModelArrays, ModelParameters, TextArrays } from './model.js';
 import { readSealed, writeSealed } from './sealed.js';
 
 const FORMAT = 'pointsman model 2';
+/** Of a snapshot of the engine. */
+const HEADER_BYTES = 4096;
 
 interface CheckedFile {
   name: string;
   bytes: number;
   checksum: string;
+}
+
+/** `start`: checksum of the snapshot's first bytes, which hold hashes of all that follows (native/core/snapshot.cpp). */
+interface Snapshot {
+  name: string;
+  start: string;
 }
 
 interface ModelFile {
@@ -42,9 +50,9 @@ interface ModelFile {
   files: {
     text?: CheckedFile;
     head?: CheckedFile;
-    experts: { name: string; size: number };
+    experts: Snapshot & { size: number };
     beliefs?: { name: string };
-    neighbours?: { name: string };
+    neighbours?: Snapshot;
   };
 }
 
@@ -71,9 +79,9 @@ export async function saveFolder(
   const files: ModelFile['files'] = {
     ...(packed.text && { text: checked('text', packed.text) }),
     ...(packed.head && { head: checked('head', packed.head) }),
-    experts: { name: `experts-${version}.index`, size: index.size },
+    experts: { name: `experts-${version}.index`, size: index.size, start: '' },
     ...(beliefs && { beliefs: { name: `beliefs-${version}.bin` } }),
-    ...(head?.memory && { neighbours: { name: `neighbours-${version}.index` } }),
+    ...(head?.memory && { neighbours: { name: `neighbours-${version}.index`, start: '' } }),
   };
   try {
     await makeFolder(folder);
@@ -96,8 +104,12 @@ export async function saveFolder(
           past: [],
         });
       }
-      if (head?.memory && files.neighbours) await head.memory.index.save(join(folder, files.neighbours.name), { signal });
-      await index.save(join(folder, files.experts.name), { signal });
+      const snapshot = async (saved: ExpertIndex, file: Snapshot) => {
+        await saved.save(join(folder, file.name), { signal });
+        file.start = await startOf(join(folder, file.name));
+      };
+      if (head?.memory && files.neighbours) await snapshot(head.memory.index, files.neighbours);
+      await snapshot(index, files.experts);
       const body: ModelFile = { format: FORMAT, version, parameters, files };
       await writeSealed(join(folder, 'model.json'), body);
     });
@@ -126,21 +138,22 @@ export async function openFolder<T>(
   const [text, head] = [files.text && (await readChecked(folder, files.text)), files.head && (await readChecked(folder, files.head))];
   const p = parameters.dimensionNames.length;
   const opened: ExpertIndex[] = [];
-  const open = async (name: string) => {
+  const openIndex = async ({ name, start }: Snapshot) => {
     const snapshot = join(folder, name);
-    await access(snapshot).catch((error: unknown) => {
+    const found = await startOf(snapshot).catch((error: unknown) => {
       throw fileError(error, snapshot);
     });
     const index = await ExpertIndex.open(snapshot, { threads, signal });
     opened.push(index);
+    if (found !== start) throw new PointsmanError('FILE_CORRUPT', `${snapshot} is of another model`);
     return index;
   };
   try {
     const arrays: ModelArrays = {
       text: text && unpackText(text.bytes, p, text.path),
-      head: head && openHead(head.bytes, head.path, parameters, files.neighbours && (await open(files.neighbours.name))),
+      head: head && openHead(head.bytes, head.path, parameters, files.neighbours && (await openIndex(files.neighbours))),
     };
-    const index = await open(files.experts.name);
+    const index = await openIndex(files.experts);
     if (index.size !== files.experts.size) throw new PointsmanError('FILE_CORRUPT', `${folder} has the experts of another model`);
     if (files.beliefs && parameters.beliefs) {
       arrays.beliefs = (await openBeliefs(join(folder, files.beliefs.name), parameters.beliefs, version)).beliefs;
@@ -180,7 +193,36 @@ function openHead(
   return { ...head, memory: { settings: { count, shrinkage }, share, index, told, outputs } };
 }
 
-const readModelFile = (folder: string) => readSealed<ModelFile>(join(folder, 'model.json'), FORMAT);
+/** @throws PointsmanError FILE_MISSING, FILE_IO, FILE_CORRUPT, FILE_VERSION */
+async function readModelFile(folder: string): Promise<ModelFile> {
+  const path = join(folder, 'model.json');
+  const read = await readSealed<ModelFile>(path, FORMAT);
+  const { parameters, files } = read;
+  const { reads, encoder, neighbours } = parameters ?? {};
+  const whole =
+    Array.isArray(reads) &&
+    Array.isArray(parameters.dimensionNames) &&
+    Array.isArray(parameters.metrics) &&
+    reads.includes('text') === (files?.text !== undefined) &&
+    (reads.includes('encoder') || neighbours !== undefined) === (files.head !== undefined) &&
+    (neighbours !== undefined) === (files.neighbours !== undefined) &&
+    (files.head === undefined || encoder !== undefined) &&
+    files.experts !== undefined &&
+    Object.values(files).every((file) => typeof file?.name === 'string' && basename(file.name) === file.name);
+  if (!whole) throw new PointsmanError('FILE_CORRUPT', `${path} does not tell of the files that its model needs`);
+  return read;
+}
+
+/** Checksum of a snapshot's header. */
+async function startOf(path: string): Promise<string> {
+  const file = await open(path, 'r');
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(HEADER_BYTES), 0, HEADER_BYTES, 0);
+    return learnAddon().checksum(buffer.subarray(0, bytesRead));
+  } finally {
+    await file.close();
+  }
+}
 
 /** Only the columns that occurred are stored: the projection of the others is zero, their idf the largest. */
 function packText({ idf, projection }: TextArrays, p: number): Uint8Array {

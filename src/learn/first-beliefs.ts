@@ -1,6 +1,6 @@
 /** What is believed of the experts right after learning, from every learner. */
-import type { Factors } from './addon.js';
 import { type BeliefParameters, Beliefs } from './beliefs.js';
+import type { ViewFactors } from './corpus.js';
 import { fitHierarchies, fitPosteriors, problemsOf, rankOf } from './hierarchy.js';
 import type { HybridFit } from './hybrid.js';
 import type { Work } from './learn.js';
@@ -57,7 +57,7 @@ export async function learnBeliefs(
   experts: readonly string[],
   metrics: readonly MetricObservations[],
   { advantages }: Fitted,
-  { rank: dimensions, vectors, bias }: Factors,
+  { rank: dimensions, vectors, bias }: ViewFactors,
   psi: Float32Array,
   noise: readonly number[],
   work: Work,

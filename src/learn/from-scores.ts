@@ -14,7 +14,7 @@ import type { Conversation, ScoreTable, TaskOptions } from '../types.js';
 import { learnAddon } from './addon.js';
 import { assemble } from './assemble.js';
 import { contentParameters, contentRows } from './content.js';
-import { ATTRIBUTE_SCALE, analyse } from './corpus.js';
+import { ATTRIBUTE_SCALE, analyse, seenIn } from './corpus.js';
 import { workOf } from './learn.js';
 import { METRICS } from './metrics.js';
 import type { LearnedModel } from './model.js';
@@ -96,8 +96,13 @@ export async function learnFromScores(scores: ScoreTable, options: FromScoresOpt
     experts: scores.experts,
     metrics: [{ metric: METRICS.score, mean: 0, deviation: 1 }],
     corpus,
-    expected: [{ view, rank: 1, bias: new Float32Array(1), vectors: new Float32Array(0), projection: new Float32Array(view.dimensions) }],
-    factors: { view, rank: D, bias: new Float32Array(scores.experts.length), vectors: Float32Array.from(all), projection },
+    expected: seenIn(view, {
+      rank: 1,
+      bias: new Float32Array(1),
+      vectors: new Float32Array(0),
+      projection: new Float32Array(view.dimensions),
+    }),
+    factors: seenIn(view, { rank: D, bias: new Float32Array(scores.experts.length), vectors: Float32Array.from(all), projection }),
     settings: { rank: D, penalty: PENALTY, outcomes: 0 },
     beliefs: undefined,
     readOuts: [readOut],

@@ -15,7 +15,7 @@ import type { OutcomeTable, ScoreTable } from '../types.js';
 import type { HierarchicalProblem, Hierarchy, Posteriors } from './addon.js';
 import { attributeNames } from './attributes.js';
 import { type Content, type ContentParameters, contentParameters, contentRows } from './content.js';
-import { type Corpus, type View, type ViewFactors, viewsOf } from './corpus.js';
+import { type Corpus, seenIn, type View, type ViewFactors, viewsOf } from './corpus.js';
 import { ahead, headStarts, meanAdvantages } from './head-start.js';
 import { type Design, fitHierarchies, fitPosteriors, heldOutAdvantages, problemsOf, rankOf } from './hierarchy.js';
 import type { Work } from './learn.js';
@@ -80,7 +80,7 @@ export async function fitHybrid(
       if (extra !== 0) mean[m * n + n - 1] = (mean[m * n + n - 1] as number) + extra / deviation;
     }
   }
-  const parts = assembleParts(view, corpus, design, metrics, parameters, rows, [expected.factors], hierarchies, posteriors);
+  const parts = assembleParts(view, corpus, design, metrics, parameters, rows, expected.factors, hierarchies, posteriors);
   return {
     ...parts,
     experts,
@@ -155,7 +155,7 @@ function assembleParts(
   metrics: readonly MetricObservations[],
   { dimensions: names, mean, deviation }: ContentParameters,
   rows: readonly Content[],
-  expected: readonly ViewFactors[],
+  expected: ViewFactors,
   hierarchies: readonly Hierarchy[],
   posteriors: readonly Posteriors[],
 ) {
@@ -168,7 +168,7 @@ function assembleParts(
   const projection = new Float32Array(view.dimensions * rank);
   // Of the population itself, less what scores in their own units add to everybody: it goes to the expected outcome.
   const shared = new Float32Array(view.dimensions * R);
-  const constant = new Float32Array(R);
+  const constant = expected.bias.slice();
   for (const [r, { map }] of hierarchies.entries()) {
     for (let j = 0; j <= own; j++) {
       const b = (d: number) => (map[j * width + d] as number) / (deviation[d] as number);
@@ -176,7 +176,7 @@ function assembleParts(
       for (let d = 0; d < D; d++) common -= b(d) * (mean[d] as number);
       if (j === own) {
         for (let d = 0; d < D; d++) offset[r * D + d] = b(d);
-        constant[r] = common;
+        constant[r] = (constant[r] as number) + common;
         continue;
       }
       const { from, spread } = source(view, text, j);
@@ -200,11 +200,11 @@ function assembleParts(
       bias[o] = delta(own);
     }
   }
-  const factors: ViewFactors = { view, rank, bias, vectors, projection };
+  const factors: ViewFactors = seenIn(view, { rank, bias, vectors, projection });
   const named = metrics.flatMap(({ metric }) => names.map((name) => (R === 1 ? name : `${name} (${metric.name})`)));
   return {
     factors,
-    expected: [...expected, { view, rank: R, bias: constant, vectors: new Float32Array(0), projection: shared }],
+    expected: { ...expected, bias: constant, parts: [...expected.parts, { view, projection: shared }] },
     rank,
     kept: R * D,
     offset,

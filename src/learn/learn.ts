@@ -10,7 +10,7 @@
  *  4. All folded into a projection of the features (assemble.ts), and with an encoder of the user's perhaps a memory of the training
  *     conversations (neighbours.ts).
  */
-import { PointsmanError } from '../errors.js';
+import { checkOptions, PointsmanError } from '../errors.js';
 import { native } from '../native.js';
 import type { Attributes, Encoder, OutcomeTable, ScoreTable, TaskOptions } from '../types.js';
 import { assemble, normalised } from './assemble.js';
@@ -49,6 +49,7 @@ export interface LearnOptions extends TaskOptions {
   beliefs?: boolean | undefined;
 }
 
+const OPTIONS = ['seed', 'threads', 'ranks', 'encoder', 'attributes', 'content', 'beliefs', 'signal', 'onProgress'];
 const FOLDS = 5;
 /** Up to so many outputs each has a regression of its own. */
 export const MOST_FULL_RANK = 128;
@@ -56,6 +57,9 @@ const LOW_RANKS = [4, 8];
 
 /** @throws PointsmanError NOT_ENOUGH_DATA, BAD_DATA, BAD_CONVERSATION, BAD_ARGUMENT, WRONG_SHAPE, ABORTED */
 export async function learn(table: OutcomeTable, options: LearnOptions = {}): Promise<LearnedModel> {
+  checkOptions(options, OPTIONS, 'learn');
+  const { beliefs: wanted = true } = options;
+  if (typeof wanted !== 'boolean') throw new PointsmanError('BAD_ARGUMENT', `beliefs must be true or false, not ${String(wanted)}`);
   const work = workOf(options);
   const { seed } = work;
   const used = observedPart(table);
@@ -69,7 +73,7 @@ export async function learn(table: OutcomeTable, options: LearnOptions = {}): Pr
     checkScoreTable(options.content);
     const fitted = await fitHybrid(used, options.content, metrics, biasPriors, corpus, fold, work);
     const { factors, scale } = normalised(fitted.factors, fitted.kept);
-    const beliefs = options.beliefs === false ? undefined : hybridBeliefs(fitted, scale, noiseOf(metrics, fitted.predictions));
+    const beliefs = !wanted ? undefined : hybridBeliefs(fitted, scale, noiseOf(metrics, fitted.predictions));
     return finish(fitted, fitted.experts, factors, beliefs, fitted);
   }
   const outputs = metrics.length * used.experts.length;
@@ -80,7 +84,7 @@ export async function learn(table: OutcomeTable, options: LearnOptions = {}): Pr
     : await fitInStages(metrics, biasPriors, used.experts.length, ranks, corpus, fold, work);
   const { factors, psi, scale } = normalised(fitted.factors, 0, fitted.neighbours?.heldOut);
   const noise = noiseOf(metrics, fitted.predictions);
-  const beliefs = options.beliefs === false ? undefined : await learnBeliefs(used.experts, metrics, fitted, factors, psi, noise, work);
+  const beliefs = !wanted ? undefined : await learnBeliefs(used.experts, metrics, fitted, factors, psi, noise, work);
   const memory = fitted.neighbours && (await rememberedBy(fitted.neighbours, scale, work));
   return finish(fitted, used.experts, factors, beliefs, undefined, memory);
 
@@ -120,6 +124,8 @@ export interface Work {
 }
 
 function ranksOf(outputs: number, asked: readonly number[] | undefined): number[] {
+  if (asked !== undefined && !Array.isArray(asked))
+    throw new PointsmanError('BAD_ARGUMENT', `ranks must be a list of integers, not ${String(asked)}`);
   const given = asked ?? (outputs <= MOST_FULL_RANK ? [outputs] : LOW_RANKS);
   for (const rank of given) {
     if (!Number.isInteger(rank) || rank < 1 || rank > 1024)

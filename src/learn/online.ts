@@ -11,6 +11,7 @@ import { checkOptions, PointsmanError } from '../errors.js';
 import { Random } from '../random.js';
 import type { Interaction, Objective, OutcomeTable, TaskOptions } from '../types.js';
 import { openBeliefs, saveBeliefs } from './beliefs-file.js';
+import { ModelEncoder } from './encoder.js';
 import { asTable, learn } from './input.js';
 import { tableOf } from './interactions.js';
 import type { LearnOptions } from './learn.js';
@@ -151,6 +152,7 @@ export class OnlineLearner {
    *
    * @param log all outcomes to learn from, those that `update` was given before this call included; with a half-life those of the last few
    * half-lives, since learning weighs all alike
+   * @param options as for `learn`: `content`, `attributes` and `ranks` must be given again; the default of `encoder` is the present model's
    * @returns the new model: save it before the learner's state, which belongs to it
    * @throws PointsmanError as `learn`; BAD_ARGUMENT while another refit is under way
    */
@@ -168,7 +170,9 @@ export class OnlineLearner {
       await this.#inTurn(async () => {
         this.#since = since;
       });
-      const model = await learn(table, { threads, ...options, beliefs: true });
+      const { encoder } = this.model;
+      const own = encoder instanceof ModelEncoder ? encoder.base : undefined;
+      const model = await learn(table, { threads, ...options, encoder: options.encoder ?? own, beliefs: true });
       const next = new LiveVersion(model, await model.index({ threads }), model.beliefs(), halfLife);
       next.remember(table);
       await this.#inTurn(async () => {

@@ -37,7 +37,7 @@ export function worth(metrics: readonly MetricObservations[], targets: Float32Ar
   return Float64Array.from(out);
 }
 
-/** The place of the setting to use among `worths`; the first is biases alone. */
+/** The place of the best among `worths`, but of the first, the simplest, where the best does not beat it by TWICE. */
 export function choose(worths: readonly Float64Array[]): number {
   const base = worths[0] as Float64Array;
   const first = best(worths);

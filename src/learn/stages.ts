@@ -12,7 +12,7 @@
  */
 import { run } from '../native.js';
 import { type Factors, learnAddon, type Problem, type Settings } from './addon.js';
-import { type Corpus, type View, type ViewFactors, viewsOf } from './corpus.js';
+import { type Corpus, seenIn, type View, type ViewFactors, viewsOf } from './corpus.js';
 import { ahead, headStarts, meanAdvantages } from './head-start.js';
 import { MOST_FULL_RANK, type Work } from './learn.js';
 import { type FittedNeighbours, type NeighbourSettings, neighbourLearner } from './neighbours.js';
@@ -21,8 +21,8 @@ import { answeredBySeveral, best, choose, worth } from './select.js';
 
 /** What is learned on spectral coordinates. */
 export interface Fitted {
-  /** Whose sum is c_r(C): one component a metric. */
-  expected: readonly ViewFactors[];
+  /** c_r(C): one component a metric. */
+  expected: ViewFactors;
   /** Advantages: output = metric × experts + expert. */
   factors: ViewFactors;
   rank: number;
@@ -94,9 +94,9 @@ export async function fitInStages(
       candidates.push({ view, settings: { ...settings, penalties: [penalty] }, predictions: own });
     }
   }
-  const fitted = async ({ view, settings }: Candidate): Promise<ViewFactors> => {
+  const fitted = async ({ view, settings }: Candidate): Promise<Factors> => {
     const [factors] = await run(() => learnAddon().fitOutcomes(problemOf(view), settings, work.threads), 'fit', work.tasks);
-    return { ...(factors as Factors), view };
+    return factors as Factors;
   };
   const biases = candidates[0] as Candidate;
   const full = candidates.filter(({ settings }) => settings.rank === outputs);
@@ -131,12 +131,12 @@ export async function fitInStages(
   const share = neighbours?.share ?? 0;
   const { bias, projection, ...rest } = await fitted(candidate);
   return {
-    expected: [expected.factors],
-    factors: {
+    expected: expected.factors,
+    factors: seenIn(candidate.view, {
       ...rest,
       bias: bias.map((value, o) => (1 - share) * value + share * (ownBias?.[o] ?? 0) + bonus(o, headStart)),
       projection: projection.map((value) => (1 - share) * value),
-    },
+    }),
     rank: settings.rank,
     penalty: settings.penalties[0] as number,
     advantages: { row, output, target },
@@ -197,13 +197,14 @@ export async function fitExpected(
       'expected outcomes',
       tasks,
     );
-    for (const [n, penalty] of PENALTIES.entries()) {
+    const fits = PENALTIES.map((penalty, n) => {
       const predictions = all.subarray(n * count, (n + 1) * count);
-      const error = target.reduce((sum, t, e) => sum + (t - (predictions[e] as number)) ** 2, 0);
-      candidates.push({ view, problem, penalty, predictions, error });
-    }
+      return { view, problem, penalty, predictions, worth: Float64Array.from(target, (t, e) => -((t - (predictions[e] as number)) ** 2)) };
+    });
+    candidates.push(fits[best(fits.map(({ worth }) => worth))] as (typeof fits)[number]);
   }
-  const { view, problem, penalty, predictions } = candidates.reduce((best, each) => (each.error < best.error ? each : best));
+  // The text unless the other view is better beyond doubt: picks do not depend on it where several answered.
+  const { view, problem, penalty, predictions } = candidates[choose(candidates.map(({ worth }) => worth))] as (typeof candidates)[number];
   const [factors] = await run(
     () => learnAddon().fitOutcomes(problem, { ...settings, penalties: [penalty] }, threads),
     'expected outcomes',
@@ -218,7 +219,7 @@ export async function fitExpected(
     (taken[r] as Float32Array)[i] = several[e] ? (target[e] as number) : prediction;
   }
   const ofOutcomes = metrics.flatMap(({ conversation }, r) => Array.from(conversation, (i) => heldOut[r]?.[i] as number));
-  return { factors: { ...(factors as Factors), view }, heldOut: Float32Array.from(ofOutcomes), taken };
+  return { factors: seenIn(view, factors as Factors), heldOut: Float32Array.from(ofOutcomes), taken };
 }
 
 /** All metrics' advantages; output = metric × experts + expert. */

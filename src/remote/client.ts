@@ -75,6 +75,8 @@ export class Client {
     this.#timeout = timeout;
     this.#patience = new Patience(options);
     this.#turns = new Turns(concurrency);
+    if (headers === null || typeof headers !== 'object')
+      throw new PointsmanError('BAD_ARGUMENT', `headers must be an object of names and values, not ${String(headers)}`);
     this.#headers = headersOf(headers);
     const others = [...Object.values(headers), ...this.#base.searchParams.values()].filter((value) => value.length >= 8);
     this.#secrets = key === undefined ? others : [key, ...others];
