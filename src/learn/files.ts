@@ -50,7 +50,7 @@ interface ModelFile {
   files: {
     text?: CheckedFile;
     head?: CheckedFile;
-    experts: Snapshot & { size: number };
+    experts: Snapshot;
     beliefs?: { name: string };
     neighbours?: Snapshot;
   };
@@ -79,7 +79,7 @@ export async function saveFolder(
   const files: ModelFile['files'] = {
     ...(packed.text && { text: checked('text', packed.text) }),
     ...(packed.head && { head: checked('head', packed.head) }),
-    experts: { name: `experts-${version}.index`, size: index.size, start: '' },
+    experts: { name: `experts-${version}.index`, start: '' },
     ...(beliefs && { beliefs: { name: `beliefs-${version}.bin` } }),
     ...(head?.memory && { neighbours: { name: `neighbours-${version}.index`, start: '' } }),
   };
@@ -154,7 +154,6 @@ export async function openFolder<T>(
       head: head && openHead(head.bytes, head.path, parameters, files.neighbours && (await openIndex(files.neighbours))),
     };
     const index = await openIndex(files.experts);
-    if (index.size !== files.experts.size) throw new PointsmanError('FILE_CORRUPT', `${folder} has the experts of another model`);
     if (files.beliefs && parameters.beliefs) {
       arrays.beliefs = (await openBeliefs(join(folder, files.beliefs.name), parameters.beliefs, version)).beliefs;
     }

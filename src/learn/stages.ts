@@ -8,7 +8,7 @@
  *  3. Biases and factors of the advantages, rank and penalty chosen on held-out folds (select.ts); with an encoder of the user's
  *     also neighbours (neighbours.ts), beside the regression or in its place.
  *
- * The regressions of 1 and of 3 each see the view (corpus.ts) that tells more, held out.
+ * The regressions of 1 and of 3 each see the view (corpus.ts) that tells more, held out; that of 1 the text unless beyond doubt.
  */
 import { run } from '../native.js';
 import { type Factors, learnAddon, type Problem, type Settings } from './addon.js';
@@ -72,10 +72,9 @@ export async function fitInStages(
     target,
     outputs,
   });
-  const views = viewsOf(corpus);
   const common = { shrinkage: SHRINKAGE, biasPrior: Math.max(...biasPriors) };
   const asked: Pick<Candidate, 'view' | 'settings'>[] = [{ view: corpus.text, settings: { rank: 0, penalties: [1], ...common } }];
-  for (const view of views) {
+  for (const view of viewsOf(corpus)) {
     // Below full rank a view cannot give more directions than it has.
     const possible = new Set(ranks.map((rank) => (rank === outputs ? outputs : Math.min(rank, view.dimensions))));
     for (const rank of [...possible].filter((rank) => rank > 0)) {
@@ -100,7 +99,7 @@ export async function fitInStages(
   };
   const biases = candidates[0] as Candidate;
   const full = candidates.filter(({ settings }) => settings.rank === outputs);
-  const mayRemember = full.length > 0 && outputs <= MOST_FULL_RANK && answeredBySeveral(metrics);
+  const mayRemember = corpus.encoded && full.length > 0 && outputs <= MOST_FULL_RANK && answeredBySeveral(metrics);
   const ownBias = mayRemember ? (await fitted(biases)).bias : undefined;
   const learner = ownBias && neighbourLearner(corpus.encoded, { row, output, target }, ownBias, biases.predictions, fold, work);
   if (learner) {
