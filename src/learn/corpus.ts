@@ -63,6 +63,7 @@ export function seenIn(view: View, { projection, ...factors }: Factors): ViewFac
   return { ...factors, parts: [{ view, projection }] };
 }
 
+/** Leading directions that the regressions see. */
 const SPECTRAL_DIMENSIONS = 192;
 /** Vectors that would have to be enlarged so much tell nothing, and products with float32 numbers would overflow. */
 const MOST_SCALE = 1e30;
