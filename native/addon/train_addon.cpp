@@ -120,16 +120,23 @@ train::Settings settings_of(const Napi::Value& value, const OwnedProblem& proble
   return settings;
 }
 
-// A problem with { shared, sharedDimensions } besides: coordinates for the shared part.
+// A problem with { shared, sharedDimensions } besides, coordinates for the shared part; without them they are
+// the same.
 struct OwnedJoint : OwnedProblem {
   explicit OwnedJoint(const Napi::Value& value) : OwnedProblem(value) {
     const Napi::Object problem = member(value, "problem");
+    same = problem.Get("shared").IsUndefined();
+    if (same) return;
     shared = copy(floats(problem.Get("shared"), "shared"));
     shared_dimensions =
         static_cast<size_t>(integer(problem.Get("sharedDimensions"), "sharedDimensions", 0, 1024));
   }
-  train::JointCoordinates both() const { return {{shared, rows, shared_dimensions}, coordinates()}; }
+  train::JointCoordinates both() const {
+    if (same) return {coordinates(), coordinates()};
+    return {{shared, rows, shared_dimensions}, coordinates()};
+  }
 
+  bool same = false;
   std::vector<float> shared;
   size_t shared_dimensions = 0;
 };

@@ -19,7 +19,9 @@ class Elimination {
  public:
   Elimination(const JointCoordinates& given, const Outcomes& outcomes, double bias_prior, unsigned threads,
               const Cancel& cancel)
-      : n_(given.specific.dimensions + 1),
+      : same_(given.shared.values.data() == given.specific.values.data() &&
+              given.shared.dimensions == given.specific.dimensions),
+        n_(given.specific.dimensions + 1),
         n0_(given.shared.dimensions + 1),
         outputs_(outcomes.outputs),
         count_(static_cast<double>(outcomes.row.size())),
@@ -29,12 +31,12 @@ class Elimination {
         right_(outputs_, Matrix(n_, 0.0)),
         gram0_(n0_ * n0_, 0.0),
         right0_(n0_, 0.0) {
-    // [z̃; x̃], so that one symmetric sum has G_m, C_m and the share of G_0.
-    const size_t rows = given.shared.rows, both = n_ + n0_;
-    std::vector<float> padded(rows * both, 1.0f);
+    // [z̃; x̃], so that one symmetric sum has G_m, C_m and the share of G_0; where both are the same [z̃].
+    const size_t rows = given.shared.rows, width = same_ ? n_ : n_ + n0_;
+    std::vector<float> padded(rows * width, 1.0f);
     for (size_t i = 0; i < rows; ++i) {
-      std::copy_n(&given.specific.values[i * (n_ - 1)], n_ - 1, &padded[i * both]);
-      std::copy_n(&given.shared.values[i * (n0_ - 1)], n0_ - 1, &padded[i * both + n_]);
+      std::copy_n(&given.specific.values[i * (n_ - 1)], n_ - 1, &padded[i * width]);
+      if (!same_) std::copy_n(&given.shared.values[i * (n0_ - 1)], n0_ - 1, &padded[i * width + n_]);
     }
     std::vector<std::vector<float>> weight(outputs_);
     for (size_t e = 0; e < outcomes.row.size(); ++e) {
@@ -44,18 +46,22 @@ class Elimination {
       ++w[outcomes.row[e]];
       squares_ += y * y;
       Matrix& right = right_[outcomes.output[e]];
-      const float* zi = &padded[outcomes.row[e] * both];
+      const float* zi = &padded[outcomes.row[e] * width];
       for (size_t k = 0; k < n_; ++k) right[k] += y * zi[k];
-      for (size_t k = 0; k < n0_; ++k) right0_[k] += y * zi[n_ + k];
+      for (size_t k = 0; k < n0_; ++k) right0_[k] += y * zi[width - n0_ + k];
     }
     for (std::vector<float>& w : weight) {
       w.resize(rows);
-      const Matrix sum = gram({padded, rows, both}, w, threads, cancel);  // its lower triangle
+      Matrix sum = gram({padded, rows, width}, w, threads, cancel);  // its lower triangle
+      if (same_) {
+        grams_.push_back(std::move(sum));
+        continue;
+      }
       Matrix& own = grams_.emplace_back(n_ * n_);
       Matrix& cross = crosses_.emplace_back(n0_ * n_);
-      for (size_t i = 0; i < n_; ++i) std::copy_n(&sum[i * both], i + 1, &own[i * n_]);
+      for (size_t i = 0; i < n_; ++i) std::copy_n(&sum[i * width], i + 1, &own[i * n_]);
       for (size_t i = 0; i < n0_; ++i) {
-        const double* from = &sum[(n_ + i) * both];
+        const double* from = &sum[(n_ + i) * width];
         std::copy_n(from, n_, &cross[i * n_]);
         for (size_t j = 0; j <= i; ++j) gram0_[i * n0_ + j] += from[n_ + j];
       }
@@ -81,6 +87,10 @@ class Elimination {
       solved_[m].assign(n0_ * n_, 0.0);
       for (size_t i = 0; i < n0_; ++i) {
         double* to = &solved_[m][i * n_];
+        if (same_) {  // A⁻¹ G = 1 − A⁻¹ Λ_1
+          for (size_t k = 0; k < n_; ++k) to[k] = (i == k ? 1 : 0) - inverse[k * n_ + i] * specific[i];
+          continue;
+        }
         for (size_t j = 0; j < n_; ++j) {
           const double c = crosses_[m][i * n_ + j];
           for (size_t k = 0; k < n_; ++k) to[k] += c * inverse[j * n_ + k];
@@ -92,10 +102,17 @@ class Elimination {
     for (const double each : specific) fixed_ -= static_cast<double>(outputs_) * std::log(each);
     schur_ = gram0_;
     schur_right_ = right0_;
+    if (same_) schur_right_.assign(n0_, 0.0);
     ThreadPool::shared().parallel_for(n0_, threads_, [&](size_t i, unsigned) {
       for (size_t m = 0; m < outputs_; ++m) {
+        const Matrix& solved = solved_[m];
+        if (same_) {  // G − G A⁻¹ G = Λ_1 A⁻¹ G, and r − G A⁻¹ r = Λ_1 A⁻¹ r
+          for (size_t j = 0; j <= i; ++j) schur_[i * n0_ + j] += specific[i] * solved[j * n_ + i];
+          schur_right_[i] += specific[i] * alone_[m][i];
+          continue;
+        }
         const double* cross = &crosses_[m][i * n_];
-        for (size_t j = 0; j <= i; ++j) schur_[i * n0_ + j] -= dot(cross, &solved_[m][j * n_]);
+        for (size_t j = 0; j <= i; ++j) schur_[i * n0_ + j] -= dot(cross, &solved[j * n_]);
         schur_right_[i] -= dot(cross, alone_[m].data());
       }
     });
@@ -148,6 +165,7 @@ class Elimination {
     return sum;
   }
 
+  const bool same_;  // shared and specific parts see the same: no C_m and G_0 then
   const size_t n_, n0_, outputs_;
   const double count_, bias_penalty_;
   const unsigned threads_;

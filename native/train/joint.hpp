@@ -40,7 +40,7 @@ struct JointModel {
   std::vector<float> projection;                    // dimensions of z × outputs: the rest of the w_m
 };
 
-// What the shared and the specific parts see of the same conversations.
+// What the shared and the specific parts see of the same conversations; cheaper where it is the same values.
 struct JointCoordinates {
   Coordinates shared, specific;
 };

@@ -36,9 +36,9 @@ export interface Factors {
 
 /** See native/train/joint.hpp; `coordinates` are those of the specific parts. */
 export interface JointProblem extends Problem {
-  /** Of the shared part: rows × sharedDimensions. */
-  shared: Float32Array;
-  sharedDimensions: number;
+  /** Of the shared part: rows × sharedDimensions. Absent: the same coordinates. */
+  shared?: Float32Array;
+  sharedDimensions?: number;
 }
 
 export interface JointSettings {
