@@ -8,7 +8,7 @@ import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSyn
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { newestVersion } from './elf.mjs';
+import { tooNew } from './elf.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const LIBRARY = 'libpointsman_cuda.so';
@@ -22,10 +22,8 @@ const { values } = parseArgs({
 });
 
 if (!existsSync(values.plugin)) fail(`there is no ${values.plugin}: npm run build:native builds it where there is a CUDA compiler`);
-const glibc = newestVersion(values.plugin, 'GLIBC');
-if (glibc && glibc.localeCompare(values['max-glibc'], undefined, { numeric: true }) > 0) {
-  fail(`${values.plugin} asks for GLIBC ${glibc}: it would not load on systems with ${values['max-glibc']}`);
-}
+const why = tooNew(values.plugin, 'GLIBC', values['max-glibc']);
+if (why) fail(why);
 const { version, license } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 rmSync(values.out, { recursive: true, force: true });
 mkdirSync(values.out, { recursive: true });
@@ -54,7 +52,7 @@ writeFileSync(
     2,
   )}\n`,
 );
-console.log(`${values.out}: ${name}@${version}, GLIBC ${glibc ?? 'none'}`);
+console.log(`${values.out}: ${name}@${version}`);
 
 function fail(message) {
   console.error(message);

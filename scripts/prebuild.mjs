@@ -9,7 +9,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { newestVersion } from './elf.mjs';
+import { tooNew } from './elf.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const SOURCES = ['CMakeLists.txt', 'binding.gyp', 'cmake', 'native', 'package.json', 'scripts/build-from-source.mjs'];
@@ -83,11 +83,8 @@ function check() {
       ['GLIBC', values['max-glibc']],
       ['GLIBCXX', values['max-glibcxx']],
     ]) {
-      const found = newestVersion(file, library);
-      console.log(`${file.slice(root.length + 1)}: ${library} ${found ?? 'none'}, at most ${limit}`);
-      if (found && found.localeCompare(limit, undefined, { numeric: true }) > 0) {
-        fail(`${file} asks for ${library} ${found}: it would not load on systems with ${limit}`);
-      }
+      const why = tooNew(file, library, limit);
+      if (why) fail(why);
     }
   }
 }

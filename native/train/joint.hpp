@@ -14,8 +14,8 @@
 //
 // The penalties are those of the largest evidence, the noise variance at its maximum (MacKay 1992):
 //
-//     −2 log p(y) = n log((yᵀy − ⟨r_0, w_0⟩ − Σ_m ⟨r_m, w_m⟩) / n) + log|S| − log|Λ_0| + Σ_m (log|A_m| −
-//     log|Λ_1|)
+//     −2 log p(y) = n log((yᵀy − ⟨r_0, w_0⟩ − Σ_m ⟨r_m, w_m⟩) / n)
+//                   + log|S| − log|Λ_0| + Σ_m (log|A_m| − log|Λ_1|)
 //
 // where S is the matrix of w_0. The model is then the mean of the solutions with this or a stronger specific
 // penalty: evidence rewards predicting the large differences between weak and strong experts, while a choice

@@ -58,8 +58,7 @@ export class ModelEncoder implements Encoder {
   async encode(conversations: readonly Conversation[], options: TaskOptions = {}): Promise<Float32Array> {
     const { signal } = checkOptions(options, undefined, 'encode');
     const p = this.dimensions;
-    checkAll(conversations);
-    const psi = this.#text ? await this.#text.encode(conversations, { signal }) : this.#constant(conversations.length);
+    const psi = this.#text ? await this.#text.encode(conversations, { signal }) : this.#constant(conversations);
     if (!this.#head) return psi;
     const { centre, projection, memory } = this.#head;
     const vectors = await encodeWith(this.base, centre.length, conversations, options);
@@ -68,9 +67,10 @@ export class ModelEncoder implements Encoder {
     return psi;
   }
 
-  #constant(count: number): Float32Array {
-    const psi = new Float32Array(count * this.dimensions);
-    if (this.#offset) for (let i = 0; i < count; i++) psi.set(this.#offset, i * this.dimensions);
+  #constant(conversations: readonly Conversation[]): Float32Array {
+    checkAll(conversations);
+    const psi = new Float32Array(conversations.length * this.dimensions);
+    if (this.#offset) for (let i = 0; i < conversations.length; i++) psi.set(this.#offset, i * this.dimensions);
     return psi;
   }
 }
