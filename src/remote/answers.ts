@@ -13,6 +13,7 @@ import { setMaxListeners } from 'node:events';
 import { type FileHandle, open } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
 import { PointsmanError } from '../errors.js';
+import { unlessAborted } from '../native.js';
 import { aborted } from './patience.js';
 
 const HEADER = Buffer.from('{"format":"pointsman answers 1"}\n');
@@ -272,18 +273,9 @@ class Flight {
 
   async wait(signal: AbortSignal): Promise<unknown[]> {
     this.#waiting++;
-    let onAbort = () => {};
     try {
-      return await Promise.race([
-        this.#values,
-        new Promise<never>((_, reject) => {
-          onAbort = () => reject(aborted(signal));
-          signal.addEventListener('abort', onAbort, { once: true });
-          if (signal.aborted) onAbort();
-        }),
-      ]);
+      return await unlessAborted('the request', { signal }, () => this.#values);
     } finally {
-      signal.removeEventListener('abort', onAbort);
       if (--this.#waiting === 0) this.#stop.abort();
     }
   }
