@@ -15,19 +15,20 @@ constexpr double kUp = 1 + 0x1p-38;
 
 int nearest(double x) { return static_cast<int>(x + (x < 0 ? -0.5 : 0.5)); }
 
-// The least step with which codes of these values are at most `limit`, and in blocks of steps (see
-// CodeKernel) at most kMostInBlock together, however they are rounded; 0 when all values are.
+// The least step with which codes of these values keep to the limits, however they are rounded; 0 when all
+// values are.
 template <typename T>
-double least_step(std::span<const T> values, int limit, uint32_t block) {
+double least_step(std::span<const T> values, const CodeLimits& limits) {
   double largest = 0;
   for (const T value : values) largest = std::max(largest, std::fabs(static_cast<double>(value)));
-  double step = largest / limit;
+  const size_t block = limits.block;
+  double step = largest / limits.single;
   if (block == 0) return step;
-  // Of 2·block codes each is rounded by half a unit, one up by a whole one, or each twice, the second time by
-  // a small part of it.
-  const double room = kMostInBlock - 1.1 * block - 0.6;
-  for (size_t start = 0; start < values.size(); start += size_t{4} * block) {
-    const size_t end = std::min(values.size(), start + size_t{4} * block);
+  // Of a half, block / 2 codes, each is rounded by half a unit, one up by a whole one, or each twice, the
+  // second time by a small part of it.
+  const double room = limits.half - 0.275 * static_cast<double>(block) - 0.6;
+  for (size_t start = 0; start < values.size(); start += block) {
+    const size_t end = std::min(values.size(), start + block);
     double halves[2] = {};
     for (size_t i = start; i < end; ++i) halves[i / 2 % 2] += std::fabs(static_cast<double>(values[i]));
     step = std::max(step, std::max(halves[0], halves[1]) / room);
@@ -37,17 +38,18 @@ double least_step(std::span<const T> values, int limit, uint32_t block) {
 
 // The codes of a prefix of one length, whose last number, the rest, is not negative and is rounded up: then
 // it hides nothing.
-QueryStep encode_prefix(std::span<const double> prefix, int limit, uint32_t block, int8_t* codes) {
+QueryStep encode_prefix(std::span<const double> prefix, const CodeLimits& limits, int8_t* codes) {
   std::memset(codes, 0, prefix.size());
   QueryStep result{};
-  result.step = least_step(prefix, limit, block);
+  result.step = least_step(prefix, limits);
   if (result.step == 0) return result;
   const double inverse = 1 / result.step;
   double error = 0;
   for (size_t i = 0; i < prefix.size(); ++i) {
     const bool up = i + 1 == prefix.size();
     const double x = prefix[i] * inverse;
-    const int code = std::clamp(up ? static_cast<int>(std::ceil(x)) : nearest(x), -limit, limit);
+    const int code =
+        std::clamp(up ? static_cast<int>(std::ceil(x)) : nearest(x), -limits.single, limits.single);
     codes[i] = static_cast<int8_t>(code);
     result.sum += code;
     const double missed = prefix[i] - result.step * code;
@@ -141,9 +143,9 @@ QueryCode encode_query(const float* query, uint32_t dimensions, const CodeKernel
                        int8_t* codes) {
   std::memset(codes, 0, 2 * bytes);
   QueryCode result{};
-  const double step = least_step(std::span(query, dimensions), kernel.limit, kernel.block) / kernel.finer;
+  const double step = least_step(std::span(query, dimensions), kernel.coarse) / kernel.finer;
   if (step == 0) return result;
-  const int limit = kernel.limit * kernel.finer;
+  const int limit = kernel.coarse.single * kernel.finer;
   result.full.step = step;
   const double coarse_step = result.coarse.step = step * kernel.finer;
   const double inverse = 1 / step, inverse_finer = 1.0 / kernel.finer;
@@ -176,8 +178,8 @@ QueryCode encode_query_prefix(const double* prefix, const CodeKernel& kernel, in
   };
   const std::span<const double> first(prefix, kShortPrefix), second(all, kPrefixComponents);
   norm = std::sqrt(std::max(squares(first), squares(second))) * kUp;
-  QueryCode result{encode_prefix(first, kernel.limit, kernel.block, codes),
-                   encode_prefix(second, kernel.rest_limit, 0, codes + kShortPrefix)};
+  QueryCode result{encode_prefix(first, kernel.coarse, codes),
+                   encode_prefix(second, kernel.rest, codes + kShortPrefix)};
   result.coarse.error += norm * 0x1p-36;  // of the prefix's own arithmetic; nothing for a zero query
   result.full.error += norm * 0x1p-36;
   return result;

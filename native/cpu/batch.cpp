@@ -14,7 +14,7 @@ Batch::Batch(const pointsman_request& request, const Kernels& kernels) : request
   cut(kernels);
   pack(kernels);
   for (uint32_t coding = 0; coding < POINTSMAN_CODINGS; ++coding) {
-    if (kernels.codings[coding].limit > 0 && (request.codings >> coding & 1))
+    if (kernels.codings[coding].coarse.single > 0 && (request.codings >> coding & 1))
       encode(coding, kernels.codings[coding]);
   }
 }

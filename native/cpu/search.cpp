@@ -62,7 +62,7 @@ SearchContext::SearchContext(const pointsman_request& to_answer, const Kernels& 
       }
     };
     uint32_t row = 0;
-    if (kernels.codings[POINTSMAN_BYTES].limit > 0) {
+    if (kernels.codings[POINTSMAN_BYTES].coarse.single > 0) {
       for (; row + kCodePage <= block.count; row += kCodePage) add(row, kCodePage, true);
     }
     if (row < block.count) add(row, block.count - row, false);

@@ -83,29 +83,31 @@ TEST_CASE("the codes never hide more than the page says") {
       const CodePage& page = pages[coding];
       CHECK(page.scale > 0);
       CHECK(page.min_handle == 5);
-      for (const auto& [limit, block, finer] :
-           {std::tuple{127, 8, 32}, {16, 0, 32}, {63, 0, 1}, {127, 0, 8}}) {
+      for (const auto& [limits, finer] : {std::pair{CodeLimits{127, 32, 128}, 32},
+                                          {{127, 128, 2184}, 16},
+                                          {{16, 0, 0}, 32},
+                                          {{63, 0, 0}, 1},
+                                          {{127, 0, 0}, 8}}) {
         for (uint32_t q = 0; q < 3; ++q) {
           const size_t bytes = query_bytes(coding, coding_steps(coding, kDimensions));
           std::vector<int8_t> query_codes(2 * bytes);
           const float* query = queries.data() + q * kDimensions;
-          const QueryCode code = encode_query(query, kDimensions,
-                                              {limit, static_cast<uint32_t>(block), limit, 0, finer, nullptr},
-                                              bytes, query_codes.data());
+          const QueryCode code = encode_query(
+              query, kDimensions, {limits, {limits.single, 0, 0}, 0, finer, nullptr}, bytes, query_codes.data());
           double query_norm = 0;
           for (uint32_t j = 0; j < kDimensions; ++j) query_norm += static_cast<double>(query[j]) * query[j];
           query_norm = std::sqrt(query_norm);
           CHECK(code.full.error <= code.coarse.error);
           int wrong = 0;
           for (uint32_t j = 0; j < kDimensions; ++j) {
-            wrong += std::abs(query_codes[j]) > limit || std::abs(query_codes[bytes + j]) > limit;
+            wrong += std::abs(query_codes[j]) > limits.single || std::abs(query_codes[bytes + j]) > limits.single;
           }
-          for (uint32_t start = 0; block > 0 && start < kDimensions; start += 4u * block) {
+          for (uint32_t start = 0; limits.block > 0 && start < kDimensions; start += limits.block) {
             int halves[2] = {};
-            for (uint32_t j = start; j < std::min(kDimensions, start + 4u * block); ++j) {
+            for (uint32_t j = start; j < std::min(kDimensions, start + limits.block); ++j) {
               halves[j / 2 % 2] += std::abs(query_codes[j]);
             }
-            wrong += halves[0] > kMostInBlock || halves[1] > kMostInBlock;
+            wrong += halves[0] > limits.half || halves[1] > limits.half;
           }
           for (uint32_t r = 0; r < kCodePage; ++r) {
             int64_t coarse = 0, rest = 0;
@@ -149,8 +151,8 @@ TEST_CASE("both looks at a prefix bound the scores from above") {
   REQUIRE(rotation);
   std::vector<uint8_t> codes(page_bytes(POINTSMAN_PREFIX, kWide));
   const CodePage page = rotation->encode_prefixes(rows.data(), stride, codes.data());
-  for (const auto& [block, rest_limit] : {std::pair{kShortSteps, 64}, {0u, 127}}) {
-    constexpr int limit = 127;
+  for (const auto& [coarse, rest] :
+       {std::pair{CodeLimits{127, kShortPrefix, 128}, CodeLimits{64, 0, 0}}, {{127, 0, 0}, {127, 0, 0}}}) {
     for (uint32_t q = 0; q < 24; ++q) {
       float query[kWide];  // rows themselves, and others
       for (uint32_t j = 0; j < kWide; ++j) {
@@ -160,21 +162,21 @@ TEST_CASE("both looks at a prefix bound the scores from above") {
       int8_t query_codes[kShortPrefix + kPrefixComponents];
       rotation->apply(query, prefix);
       const QueryCode code =
-          encode_query_prefix(prefix, {limit, block, rest_limit, 0, 0, nullptr}, query_codes, norm);
+          encode_query_prefix(prefix, {coarse, rest, 0, 0, nullptr}, query_codes, norm);
       int below = 0;
       for (uint32_t r = 0; r < kCodePage; ++r) {
         double real = 0;
-        int coarse = 0, full = 0;
+        int first = 0, second = 0;
         for (uint32_t j = 0; j < kWide; ++j) real += static_cast<double>(query[j]) * rows[r * stride + j];
         for (uint32_t j = 0; j < kPrefixComponents; ++j) {
           const int row = codes[place_of(r, j / 4, POINTSMAN_PREFIX, kWide) + j % 4] - 128;
-          if (j < kShortPrefix) coarse += row * query_codes[j];
-          full += row * query_codes[kShortPrefix + j];
+          if (j < kShortPrefix) first += row * query_codes[j];
+          second += row * query_codes[kShortPrefix + j];
         }
         const auto bound = [&](const QueryStep& set, int sum) {
           return set.step * page.scale * sum + norm * page.error + set.error * page.hat;
         };
-        below += (bound(code.coarse, coarse) < real) + (bound(code.full, full) < real);
+        below += (bound(code.coarse, first) < real) + (bound(code.full, second) < real);
       }
       CHECK(below == 0);
       CHECK(query_codes[2 * kShortPrefix - 1] == 0);  // the second look leaves out the first one's rest
@@ -234,10 +236,11 @@ TEST_CASE("the bound is needed whole: winners whose codes hide all that can be h
   const uint32_t dimensions = 64, count = kCodePage, winner = 700, rivals = 600;
   on_each_isa([&](const Kernels& kernels) {
     const CodeKernel& kernel = kernels.codings[POINTSMAN_BYTES];
-    if (kernel.limit == 0) return;
-    for (const int largest : {0, kernel.limit, kernel.limit * kernel.finer}) {
+    const int limit = kernel.coarse.single;
+    if (limit == 0) return;
+    for (const int largest : {0, limit, limit * kernel.finer}) {
       CAPTURE(largest);
-      const bool in_query = largest > 0, coarse = largest == kernel.limit;
+      const bool in_query = largest > 0, coarse = largest == limit;
       std::vector<float> rows(count * dimensions), query(dimensions);
       float* best = rows.data() + winner * dimensions;
       if (in_query) {
@@ -264,7 +267,7 @@ TEST_CASE("the bound is needed whole: winners whose codes hide all that can be h
 
 TEST_CASE("the code kernels sum exactly, whatever the codes") {
   on_each_isa([](const Kernels& kernels) {
-    if (kernels.codings[POINTSMAN_BYTES].limit == 0) return;
+    if (kernels.codings[POINTSMAN_BYTES].coarse.single == 0) return;
     for (const uint32_t coding : {POINTSMAN_BYTES, POINTSMAN_NIBBLES, POINTSMAN_PREFIX}) {
       CAPTURE(coding);
       const CodeKernel& kernel = kernels.codings[coding];
@@ -292,20 +295,19 @@ TEST_CASE("the code kernels sum exactly, whatever the codes") {
           for (uint32_t q = 0; q < count; ++q) {
             int8_t* coarse = codes.data() + q * (first + all);
             for (size_t i = 0; i < first + all; ++i) {
-              const int limit = i < first ? kernel.limit : kernel.rest_limit;
+              const int limit = (i < first ? kernel.coarse : kernel.rest).single;
               const int code = random.uniform() < 0.7 ? limit : static_cast<int>(random.below(3)) - 1;
               coarse[i] = static_cast<int8_t>(random.uniform() < 0.1 ? -code : code);
             }
             // What a block's sums of 16 bits have room for, all of it in a few codes or spread over all.
-            const size_t block = size_t{4} * kernel.block;
+            const auto& [single, block, half] = kernel.coarse;
             const bool few = random.uniform() < 0.5;
             for (size_t start = 0; block > 0 && start < first; start += block) {
-              int room[2] = {kMostInBlock, kMostInBlock};
-              for (size_t n = 0, i = random.below(static_cast<uint32_t>(block)); n < block;
-                   ++n, i = (i + 1) % block) {
+              int room[2] = {half, half};
+              const int share = few ? 127 : half / static_cast<int>(block / 2);
+              for (size_t n = 0, i = random.below(block); n < block; ++n, i = (i + 1) % block) {
                 int& left = room[i / 2 % 2];
-                const int most = std::min(
-                    {left, kernel.limit, few ? 127 : kMostInBlock / (2 * static_cast<int>(kernel.block))});
+                const int most = std::min({left, single, share});
                 if (start + i >= first) continue;
                 coarse[start + i] = static_cast<int8_t>(random.uniform() < 0.9 ? most : -most);
                 left -= most;

@@ -53,20 +53,24 @@ struct CodeTile {
   uint32_t more_steps;
 };
 
-inline constexpr int kMostInBlock = 128;  // · 255 fits into 16 bits
+// How large the codes of a query may be.
+struct CodeLimits {
+  int single;  // each
+  // Codes whose products share sums of 16 bits, 0: none do. In such a block, from a code whose number is a
+  // multiple of it on, neither half of the codes (of each four the first two, the last two) may exceed `half` in
+  // the sum of their magnitudes.
+  uint32_t block;
+  int half;
+};
 
 // The scan over one coding of the rows (codes.hpp). A query has two sets of codes: all rows are summed
 // against the coarse ones, and those that their threshold leaves against the rest, too; the full sum is
 // coarse·finer + rest.
 struct CodeKernel {
-  int limit;  // the largest coarse code; 0: there is no such kernel
-  // Steps of coarse codes whose products share sums of 16 bits, 0: none do. In such a block, from a step that
-  // is a multiple of it on, neither half of the steps' codes (the first two of each, the last two) may exceed
-  // kMostInBlock in the sum of their magnitudes.
-  uint32_t block;
-  int rest_limit;  // the largest of the rest
+  CodeLimits coarse;  // {}: there is no such kernel
+  CodeLimits rest;    // without blocks
   int zero;  // the row code that stands for 0 in the sums: they are Σ c·u where Σ c·(u − zero) is meant
-  int finer;  // at most 2·rest_limit; full sums fit into 32 bits
+  int finer;  // at most 2·rest.single; full sums fit into 32 bits
 
   // Sums the codes of one tile against those of each of `count` queries (at queries[i] the coarse ones for
   // its first steps, after them the rest for all), and writes each (row, query) with its bit in `eligible`
