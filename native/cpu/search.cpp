@@ -34,6 +34,7 @@ namespace {
 constexpr uint32_t kLeastCoded = kCodePage / 16;
 
 uint32_t eligible_rows(const pointsman_block& block, uint32_t first, uint32_t count) {
+  if (block.dead == nullptr && block.left_out == nullptr) return count;
   uint32_t rows = 0;
   for (uint32_t row = first; row < first + count; row += 64) {
     rows += static_cast<uint32_t>(__builtin_popcountll(eligible_of(block, row)));
