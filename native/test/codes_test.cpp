@@ -92,15 +92,17 @@ TEST_CASE("the codes never hide more than the page says") {
           const size_t bytes = query_bytes(coding, coding_steps(coding, kDimensions));
           std::vector<int8_t> query_codes(2 * bytes);
           const float* query = queries.data() + q * kDimensions;
-          const QueryCode code = encode_query(
-              query, kDimensions, {limits, {limits.single, 0, 0}, 0, finer, nullptr}, bytes, query_codes.data());
+          const QueryCode code =
+              encode_query(query, kDimensions, {limits, {limits.single, 0, 0}, 0, finer, nullptr}, bytes,
+                           query_codes.data());
           double query_norm = 0;
           for (uint32_t j = 0; j < kDimensions; ++j) query_norm += static_cast<double>(query[j]) * query[j];
           query_norm = std::sqrt(query_norm);
           CHECK(code.full.error <= code.coarse.error);
           int wrong = 0;
           for (uint32_t j = 0; j < kDimensions; ++j) {
-            wrong += std::abs(query_codes[j]) > limits.single || std::abs(query_codes[bytes + j]) > limits.single;
+            wrong +=
+                std::abs(query_codes[j]) > limits.single || std::abs(query_codes[bytes + j]) > limits.single;
           }
           for (uint32_t start = 0; limits.block > 0 && start < kDimensions; start += limits.block) {
             int halves[2] = {};
@@ -161,8 +163,7 @@ TEST_CASE("both looks at a prefix bound the scores from above") {
       double prefix[kPrefixComponents], norm;
       int8_t query_codes[kShortPrefix + kPrefixComponents];
       rotation->apply(query, prefix);
-      const QueryCode code =
-          encode_query_prefix(prefix, {coarse, rest, 0, 0, nullptr}, query_codes, norm);
+      const QueryCode code = encode_query_prefix(prefix, {coarse, rest, 0, 0, nullptr}, query_codes, norm);
       int below = 0;
       for (uint32_t r = 0; r < kCodePage; ++r) {
         double real = 0;

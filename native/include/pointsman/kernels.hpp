@@ -57,8 +57,8 @@ struct CodeTile {
 struct CodeLimits {
   int single;  // each
   // Codes whose products share sums of 16 bits, 0: none do. In such a block, from a code whose number is a
-  // multiple of it on, neither half of the codes (of each four the first two, the last two) may exceed `half` in
-  // the sum of their magnitudes.
+  // multiple of it on, neither half of the codes (of each four the first two, the last two) may exceed `half`
+  // in the sum of their magnitudes.
   uint32_t block;
   int half;
 };
