@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { LearnedModel, learn, readInteractions, readOutcomeMatrix, tableOf } from '../src/learn/index.js';
+import { LearnedModel, learn, OnlineLearner, readInteractions, readOutcomeMatrix, tableOf } from '../src/learn/index.js';
 import { Random } from '../src/random.js';
 import { Router } from '../src/route/index.js';
 import type { Conversation, Interaction } from '../src/types.js';
@@ -172,7 +172,8 @@ describe('a saved model', () => {
     const opened = await LearnedModel.open(path);
     const router = await Router.open(path);
     opened.close();
-    await expect((await Router.from(opened)).route(asked)).rejects.toMatchObject({ code: 'CLOSED' });
+    await expect(Router.from(opened)).rejects.toMatchObject({ code: 'CLOSED' });
+    await expect(OnlineLearner.start(opened)).rejects.toMatchObject({ code: 'CLOSED' });
     await expect(opened.save(path)).rejects.toMatchObject({ code: 'CLOSED' });
     await router.route(asked);
     router.close();

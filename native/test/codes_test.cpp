@@ -277,7 +277,7 @@ TEST_CASE("the code kernels sum exactly, whatever the codes") {
       const bool prefix = coding == POINTSMAN_PREFIX;
       for (const uint32_t in_steps : {1u, 2u, 6u, 7u, 32u, at_most_rows(1024)}) {
         const uint32_t dimensions = in_steps * per_step;  // a prefix has its own number of steps
-        for (const uint32_t count : {1u, 2u, 3u, 4u, 5u, 6u, 7u, 11u, 13u}) {
+        for (const uint32_t count : {1u, 2u, 3u, 4u, 5u, 6u, 7u, 11u, 13u, 53u}) {
           const uint32_t steps = first_steps(coding, dimensions),
                          all_steps = coding_steps(coding, dimensions);
           const size_t first = query_bytes(coding, steps), all = query_bytes(coding, all_steps);

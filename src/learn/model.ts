@@ -152,12 +152,16 @@ export class LearnedModel {
   /**
    * The experts, ready to be searched. A model from `learn` makes a new index at each call; an opened one gives the
    * one that it opened.
+   * @throws PointsmanError CLOSED, BAD_ARGUMENT, ABORTED, OUT_OF_MEMORY
    */
   async index(
     options: TaskOptions & { threads?: number | undefined; backend?: 'auto' | 'cpu' | 'cuda' | undefined } = {},
   ): Promise<ExpertIndex> {
     checkOptions(options, undefined, 'index');
-    if (this.#experts instanceof ExpertIndex) return this.#experts;
+    if (this.#experts instanceof ExpertIndex) {
+      this.#experts.stats(); // CLOSED here, not at the first search
+      return this.#experts;
+    }
     const { ids, vectors, dimensions } = this.#experts;
     const { threads, backend, ...tasks } = options;
     const index = new ExpertIndex({ dimensions, ...(threads !== undefined && { threads }), ...(backend && { backend }) });

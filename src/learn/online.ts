@@ -47,7 +47,7 @@ export class OnlineLearner {
 
   /**
    * Goes on from a model as it was learned. An opened model's own index becomes the live one: one learner for each opening.
-   * @throws PointsmanError NO_BELIEFS for a model without beliefs, BAD_ARGUMENT for an impossible half-life
+   * @throws PointsmanError NO_BELIEFS for a model without beliefs, CLOSED for an opened one that was closed, BAD_ARGUMENT for an impossible half-life
    */
   static async start(model: LearnedModel, options: OnlineOptions = {}): Promise<OnlineLearner> {
     checkOnline(options);
