@@ -35,9 +35,6 @@ inline float sum(Vec a) {
 // memory.
 constexpr int kCodeLanes = 8;
 constexpr int kCodeQueries = 4;
-// One takes longer than its tile takes from memory, and fewer slices would ask for more lines at once than a
-// core can wait for.
-constexpr uint32_t kLeastSlices = 8;
 constexpr int code_rows(int queries) { return queries == 1 ? 8 : 2; }
 
 using IVec = __m256i;

@@ -11,7 +11,6 @@ namespace {
 
 // Codes: a register tile of 64 rows × 3 queries (24 of the 32 registers hold sums).
 constexpr int kCodeQueries = 3;
-constexpr uint32_t kLeastSlices = 1;
 
 inline IVec iadd(IVec a, IVec b) { return _mm512_add_epi32(a, b); }
 inline IVec pairs(IVec u, IVec s) { return _mm512_maddubs_epi16(u, s); }

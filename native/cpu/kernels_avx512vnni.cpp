@@ -11,7 +11,6 @@ namespace {
 #include "avx512_body.inc"
 
 constexpr int kCodeQueries = 6;
-constexpr uint32_t kLeastSlices = 1;
 
 // GCC 12 copies the accumulator before each _mm512_dpbusd_epi32 and spills half of them; the instruction
 // itself doesn't.

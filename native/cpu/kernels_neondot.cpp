@@ -13,7 +13,6 @@ namespace {
 
 constexpr int kCodeLanes = 4;
 constexpr int kCodeQueries = 5;
-constexpr uint32_t kLeastSlices = 1;
 constexpr int code_rows(int) { return 4; }
 
 using IVec = int32x4_t;
