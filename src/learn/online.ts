@@ -57,7 +57,7 @@ export class OnlineLearner {
 
   /**
    * Goes on from what `save` wrote, with the model that was its `model` then.
-   * @throws PointsmanError FILE_MISSING, FILE_IO, FILE_CORRUPT, FILE_VERSION where the state belongs to another model
+   * @throws PointsmanError FILE_MISSING, FILE_IO, FILE_CORRUPT, CLOSED as `start`, FILE_VERSION where the state belongs to another model
    */
   static async open(path: string, model: LearnedModel, options: OnlineOptions = {}): Promise<OnlineLearner> {
     checkOnline(options);

@@ -61,7 +61,7 @@ export class Router {
     this.#checked = checkParts(this.#source.parts);
   }
 
-  /** A router over a model, such as `learn` returns, or over an `OnlineLearner`, whose versions it follows. @throws PointsmanError BAD_ARGUMENT */
+  /** A router over a model, such as `learn` returns, or over an `OnlineLearner`, whose versions it follows. @throws PointsmanError BAD_ARGUMENT, CLOSED */
   static async from(model: RoutableModel | LiveParts, options: TaskOptions = {}): Promise<Router> {
     checkOptions(options, undefined, 'Router.from');
     if (model !== null && typeof model === 'object' && 'parts' in model) return new Router(model);
