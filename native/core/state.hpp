@@ -1,6 +1,8 @@
 // What an Index holds; shared by index.cpp (reads), write.cpp and snapshot.cpp.
 #pragma once
 
+#include <bit>
+
 #include "core/backends.hpp"
 #include "core/directory.hpp"
 #include "core/storage.hpp"
@@ -50,6 +52,12 @@ struct Index::State {
 
 // ‖row‖ rounded up to float32. Throws NOT_FINITE or NORM_TOO_LARGE, naming `what` and the row.
 float checked_norm(const float* row, uint32_t dimensions, const char* what, size_t number);
+
+// Keys that sort rows by falling norm, those of one norm by rising `tie`: norms are not negative, so their
+// bits are in their order.
+inline uint64_t by_falling_norm(float norm, uint32_t tie) {
+  return uint64_t{~std::bit_cast<uint32_t>(norm)} << 32 | tie;
+}
 
 // A copy of a row with zero padding up to the stride.
 void pad_row(const float* from, uint32_t dimensions, uint32_t stride, float* to);

@@ -38,11 +38,8 @@ void refuse_bad_ids(std::span<const std::string_view> ids) {
 // The rows of one call by falling norm: pages of like norms have a fitting scale, and a search that has seen
 // the large ones can skip the pages whose norm can't reach its k-th best.
 std::vector<uint32_t> by_norm(const std::vector<float>& norms) {
-  // Norms are not negative: their bits are in their order. Rows of one norm stay in theirs.
   std::vector<uint64_t> keys(norms.size());
-  for (size_t i = 0; i < keys.size(); ++i) {
-    keys[i] = uint64_t{~std::bit_cast<uint32_t>(norms[i])} << 32 | i;
-  }
+  for (size_t i = 0; i < keys.size(); ++i) keys[i] = by_falling_norm(norms[i], static_cast<uint32_t>(i));
   std::sort(keys.begin(), keys.end());
   return {keys.begin(), keys.end()};
 }

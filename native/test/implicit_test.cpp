@@ -161,6 +161,8 @@ TEST_CASE("interaction files: the same result as from memory, and torn or altere
   REQUIRE(truncate(path.c_str(), 100'000) == 0);
   CHECK(code_of(open) == Code::FILE_CORRUPT);
   REQUIRE(truncate(path.c_str(), 3) == 0);
+  CHECK(code_of(open) == Code::FILE_CORRUPT);
+  flip(path, 1);
   CHECK(code_of(open) == Code::FILE_VERSION);
   CHECK(code_of([&] { write_interactions(records, path, 10, 120, true, "", "", 1 << 20, Cancel(), {}); }) ==
         Code::WRONG_SHAPE);

@@ -4,13 +4,12 @@
 #include <cmath>
 #include <cstring>
 
-#include "pointsman/hash.hpp"
+#include "pointsman/thread_pool.hpp"
 
 namespace pointsman::train {
 namespace {
 
-constexpr char kMagic[9] = "PTSMNACT";
-constexpr uint32_t kFormat = 1;
+constexpr FileKind kInteractions{"PTSMNACT", 1, "a file of interactions"};
 
 struct Header {
   FileHead head;
@@ -157,8 +156,6 @@ InteractionCounts write_interactions(const std::string& records_path, const std:
   total = count * (scans_of(user_starts, most) + scans_of(item_starts, most));
 
   Header h{};
-  std::memcpy(h.head.magic, kMagic, 8);
-  h.head.format = kFormat;
   h.users = users;
   h.items = items;
   h.count = count;
@@ -178,14 +175,15 @@ InteractionCounts write_interactions(const std::string& records_path, const std:
   write_side(
       records, out, item_starts, l.item_ids, l.item_weights, weighted, most, cancel, tick,
       [](const Record& r) { return r.item; }, [](const Record& r) { return r.user; });
-  out.commit(&h, sizeof h, cancel);
+  out.commit(kInteractions, &h, sizeof h, ThreadPool::shared().size(), cancel);
   return {users, items, count, weighted};
 }
 
 InteractionFile::InteractionFile(const std::string& path, const Cancel& cancel, const Progress& progress)
     : file_(path) {
   Header h{};
-  file_.verify(&h, sizeof h, kMagic, kFormat, cancel, progress);
+  file_.read_header(kInteractions, &h, sizeof h);
+  file_.verify(0, ThreadPool::shared().size(), cancel, progress);
   constexpr uint64_t kMost = uint64_t{1} << 48;
   const bool sound = h.users < UINT32_MAX && h.items < UINT32_MAX && h.count < kMost && h.weighted <= 1 &&
                      h.user_names_bytes < kMost && h.item_names_bytes < kMost;
@@ -205,8 +203,7 @@ InteractionFile::InteractionFile(const std::string& path, const Cancel& cancel, 
 
 namespace {
 
-constexpr char kCheckpointMagic[9] = "PTSMNCKP";
-constexpr uint32_t kCheckpointFormat = 1;
+constexpr FileKind kCheckpoint{"PTSMNCKP", 1, "a checkpoint"};
 
 struct CheckpointHeader {
   FileHead head;
@@ -219,8 +216,6 @@ struct CheckpointHeader {
 CheckpointHeader checkpoint_header(uint64_t users, uint64_t items, const ImplicitSettings& s,
                                    uint64_t fingerprint) {
   CheckpointHeader h{};
-  std::memcpy(h.head.magic, kCheckpointMagic, 8);
-  h.head.format = kCheckpointFormat;
   h.users = users;
   h.items = items;
   h.fingerprint = fingerprint;
@@ -242,14 +237,15 @@ void write_checkpoint(const std::string& path, const Table& items, uint32_t done
   h.done = done;
   OutputFile out(path);
   out.write(kHeaderBytes, items.values.as<char>(), h.head.size - kHeaderBytes);
-  out.commit(&h, sizeof h, cancel);
+  out.commit(kCheckpoint, &h, sizeof h, ThreadPool::shared().size(), cancel);
 }
 
 Checkpoint read_checkpoint(const std::string& path, uint64_t users, uint64_t items,
                            const ImplicitSettings& settings, uint64_t fingerprint, const Cancel& cancel) {
-  const InputFile file(path);
+  InputFile file(path);
   CheckpointHeader h{};
-  file.verify(&h, sizeof h, kCheckpointMagic, kCheckpointFormat, cancel, {});
+  file.read_header(kCheckpoint, &h, sizeof h);
+  file.verify(0, ThreadPool::shared().size(), cancel, {});
   const CheckpointHeader wanted = checkpoint_header(users, items, settings, fingerprint);
   if (h.users != users || h.items != items || h.fingerprint != fingerprint)
     throw Error(Code::BAD_ARGUMENT, path + " is the checkpoint of other interactions");

@@ -12,7 +12,7 @@
 #include <memory>
 #include <string>
 
-#include "train/file.hpp"
+#include "pointsman/file.hpp"
 #include "train/implicit.hpp"
 
 namespace pointsman::train {
