@@ -40,25 +40,20 @@ struct Layout {
 bool has_coding(const Header& h, uint32_t coding) { return coding != POINTSMAN_PREFIX || h.rotated == 1; }
 
 Layout lay_out(const Header& h) {
-  uint64_t end = kHeaderBytes;
-  const auto section = [&](uint64_t bytes) {
-    const uint64_t start = (end + 63) / 64 * 64;
-    end = start + bytes;
-    return start;
-  };
+  Sections sections;
   Layout l{};
-  l.rows = section(h.count * stride_of(h.dimensions) * sizeof(float));
-  l.norms = section(h.count * sizeof(float));
-  l.handles = section(h.count * sizeof(uint32_t));
+  l.rows = sections.add(h.count * stride_of(h.dimensions) * sizeof(float));
+  l.norms = sections.add(h.count * sizeof(float));
+  l.handles = sections.add(h.count * sizeof(uint32_t));
   for (uint32_t coding = 0; coding < POINTSMAN_CODINGS; ++coding) {
     const uint64_t coded = has_coding(h, coding) ? h.count / kCodePage : 0;
-    l.codes[coding] = section(coded * page_bytes(coding, h.dimensions));
-    l.pages[coding] = section(coded * sizeof(CodePage));
+    l.codes[coding] = sections.add(coded * page_bytes(coding, h.dimensions));
+    l.pages[coding] = sections.add(coded * sizeof(CodePage));
   }
-  l.rotation = section(h.rotated == 1 ? Rotation::values(h.dimensions) * sizeof(double) : 0);
-  l.ends = section(h.count * sizeof(uint64_t));
-  l.text = section(h.text_bytes);
-  l.size = end;
+  l.rotation = sections.add(h.rotated == 1 ? Rotation::values(h.dimensions) * sizeof(double) : 0);
+  l.ends = sections.add(h.count * sizeof(uint64_t));
+  l.text = sections.add(h.text_bytes);
+  l.size = sections.end();
   return l;
 }
 

@@ -22,22 +22,17 @@ struct Layout {
 };
 
 Layout lay_out(const Header& h) {
-  uint64_t end = kHeaderBytes;
-  const auto section = [&](uint64_t bytes) {
-    const uint64_t start = (end + 63) / 64 * 64;
-    end = start + bytes;
-    return start;
-  };
+  Sections sections;
   Layout l{};
-  l.user_starts = section((h.users + 1) * 8);
-  l.item_starts = section((h.items + 1) * 8);
-  l.user_ids = section(h.count * 4);
-  l.user_weights = section(h.weighted ? h.count * 4 : 0);
-  l.item_ids = section(h.count * 4);
-  l.item_weights = section(h.weighted ? h.count * 4 : 0);
-  l.user_names = section(h.user_names_bytes);
-  l.item_names = section(h.item_names_bytes);
-  l.size = end;
+  l.user_starts = sections.add((h.users + 1) * 8);
+  l.item_starts = sections.add((h.items + 1) * 8);
+  l.user_ids = sections.add(h.count * 4);
+  l.user_weights = sections.add(h.weighted ? h.count * 4 : 0);
+  l.item_ids = sections.add(h.count * 4);
+  l.item_weights = sections.add(h.weighted ? h.count * 4 : 0);
+  l.user_names = sections.add(h.user_names_bytes);
+  l.item_names = sections.add(h.item_names_bytes);
+  l.size = sections.end();
   return l;
 }
 

@@ -37,7 +37,7 @@ interface CheckedFile {
   checksum: string;
 }
 
-/** `start`: checksum of the snapshot's first bytes, which hold hashes of all that follows (native/core/snapshot.cpp). */
+/** `start`: checksum of the snapshot's first bytes, which hold hashes of all that follows (native/core/file.cpp). */
 interface Snapshot {
   name: string;
   start: string;

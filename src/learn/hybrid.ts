@@ -58,7 +58,7 @@ export async function fitHybrid(
   const parameters = contentParameters(scores);
   const rows = contentRows(parameters, scores, experts);
   const expected = await fitExpected(metrics, biasPriors, table.experts.length, corpus, fold, work);
-  const found = advantages(metrics, table.experts.length, expected);
+  const found = advantages(metrics, table.experts.length, expected.taken);
   const bonus = ahead(metrics, table.experts.length, meanAdvantages(metrics.length * table.experts.length, found));
   const candidates: Candidate[] = [];
   const looks = viewsOf(corpus).map((view) => ({ view, text: Math.min(TEXT_DIMENSIONS, view.spectral) }));

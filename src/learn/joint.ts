@@ -14,7 +14,7 @@ import { type JointModel, type JointProblem, learnAddon } from './addon.js';
 import { type Corpus, type View, type ViewFactors, viewsOf } from './corpus.js';
 import type { Work } from './learn.js';
 import type { MetricObservations } from './observations.js';
-import type { Fitted } from './stages.js';
+import { advantages, type Fitted } from './stages.js';
 
 /** l², in units of the corpus's σ². */
 const SHARED_PENALTIES = [2.5, 4, 6, 9].map(Math.sqrt);
@@ -70,11 +70,6 @@ export async function fitJointly(
       return { view: shared.view, projection: projected(shared, metrics.length, value) };
     }),
   };
-  const advantages = {
-    row: concatenated(metrics.map(({ conversation }) => conversation)),
-    output: concatenated(metrics.map(({ expert }, r) => expert.map((m) => r * experts + m))),
-    target: Float32Array.from(metrics.flatMap((each, r) => beyond(each, r, expected))),
-  };
   return {
     expected,
     factors,
@@ -84,7 +79,11 @@ export async function fitJointly(
       heldOut[0] as Float32Array,
       (_, e) => heldOut.reduce((sum, each) => sum + (each[e] as number), 0) / heldOut.length,
     ),
-    advantages,
+    advantages: advantages(
+      metrics,
+      experts,
+      metrics.map((_, r) => expectedOf(expected, r, fold.length)),
+    ),
   };
 }
 
@@ -184,18 +183,14 @@ function projected({ view, spread }: Seen, columns: number, value: (k: number, c
   });
 }
 
-/** Outcomes less the conversation's expected ones. */
-function beyond({ conversation, value }: MetricObservations, r: number, { rank, bias, parts }: ViewFactors): number[] {
-  return Array.from(conversation, (i, e) => {
-    let rest = (value[e] as number) - (bias[r] as number);
+/** Of every conversation, what is expected of it in the r-th metric. */
+function expectedOf({ rank, bias, parts }: ViewFactors, r: number, conversations: number): Float32Array {
+  return Float32Array.from({ length: conversations }, (_, i) => {
+    let sum = bias[r] as number;
     for (const { view, projection } of parts) {
       const { dimensions, coordinates } = view;
-      for (let k = 0; k < dimensions; k++) rest -= (coordinates[i * dimensions + k] as number) * (projection[k * rank + r] as number);
+      for (let k = 0; k < dimensions; k++) sum += (coordinates[i * dimensions + k] as number) * (projection[k * rank + r] as number);
     }
-    return rest;
+    return sum;
   });
-}
-
-function concatenated(lists: readonly Uint32Array[]): Uint32Array {
-  return Uint32Array.from(lists.flatMap((list) => Array.from(list)));
 }

@@ -61,7 +61,7 @@ export async function fitInStages(
   work: Work,
 ): Promise<Fitted> {
   const expected = await fitExpected(metrics, biasPriors, experts, corpus, fold, work);
-  const { row, output, target } = advantages(metrics, experts, expected);
+  const { row, output, target } = advantages(metrics, experts, expected.taken);
   const outputs = metrics.length * experts;
   const problemOf = ({ coordinates, dimensions }: View): Problem => ({
     coordinates,
@@ -221,8 +221,8 @@ export async function fitExpected(
   return { factors: seenIn(view, factors as Factors), heldOut: Float32Array.from(ofOutcomes), taken };
 }
 
-/** All metrics' advantages; output = metric × experts + expert. */
-export function advantages(metrics: readonly MetricObservations[], experts: number, { taken }: Expected): Advantages {
+/** Outcomes less what is `taken` off them, by metric and conversation. */
+export function advantages(metrics: readonly MetricObservations[], experts: number, taken: readonly Float32Array[]): Advantages {
   const count = metrics.reduce((sum, { value }) => sum + value.length, 0);
   const row = new Uint32Array(count);
   const output = new Uint32Array(count);

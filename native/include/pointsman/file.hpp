@@ -30,6 +30,20 @@ struct FileHead {
   uint64_t header_hash;  // of the 4096 bytes with this field 0
 };
 
+// Where sections come to lie behind a header: one after another, each at a multiple of 64.
+class Sections {
+ public:
+  uint64_t add(uint64_t bytes) {
+    const uint64_t start = (end_ + 63) / 64 * 64;
+    end_ = start + bytes;
+    return start;
+  }
+  uint64_t end() const { return end_; }
+
+ private:
+  uint64_t end_ = kHeaderBytes;
+};
+
 // Written under a temporary name in the folder where it is to be, and gone unless committed: what was at the
 // path before stays until then. All throw FILE_IO, which a full disk is, too.
 class OutputFile {
