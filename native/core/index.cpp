@@ -11,13 +11,13 @@
 #include "core/state.hpp"
 #include "pointsman/isa.hpp"
 #include "pointsman/kernels.hpp"
+#include "pointsman/lanes.hpp"
 #include "pointsman/thread_pool.hpp"
 
 namespace pointsman {
 
 float checked_norm(const float* row, uint32_t dimensions, const char* what, size_t number) {
-  double squares = 0;
-  for (uint32_t i = 0; i < dimensions; ++i) squares += static_cast<double>(row[i]) * row[i];
+  const double squares = dot(row, row, dimensions);
   // A float32 is at most 2^128, its square finite in float64: only NaN or infinity make the sum so.
   if (!std::isfinite(squares)) {
     throw Error(Code::NOT_FINITE,

@@ -5,6 +5,7 @@
 
 #include "pointsman/hash.hpp"
 #include "pointsman/index.hpp"
+#include "pointsman/lanes.hpp"
 #include "pointsman/thread_pool.hpp"
 
 namespace pointsman {
@@ -19,17 +20,6 @@ constexpr double kSlack = 0x1p-36;
 
 constexpr bool is_rest(uint32_t component) {
   return component + 1 == kShortPrefix || component + 1 == kPrefixComponents;
-}
-
-// In eight lanes, which the compiler may put into vectors: it must not reorder a plain sum.
-double dot(const double* a, const double* b, uint32_t n) {
-  double lane[8] = {};
-  uint32_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    for (uint32_t j = 0; j < 8; ++j) lane[j] += a[i + j] * b[i + j];
-  }
-  for (; i < n; ++i) lane[i % 8] += a[i] * b[i];
-  return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
 }
 
 // Orthonormal rows, in order, by Gram and Schmidt; twice, so that they are orthogonal to rounding. Rows that

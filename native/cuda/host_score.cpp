@@ -2,17 +2,12 @@
 
 #include <algorithm>
 
+#include "pointsman/lanes.hpp"
+
 namespace pointsman::cuda {
 
 float host_score(const float* row, const float* query, uint32_t stride) {
-  double lane[8] = {};
-  for (uint32_t i = 0; i < stride; i += 8) {
-    for (uint32_t j = 0; j < 8; ++j)
-      lane[j] += static_cast<double>(row[i + j]) * static_cast<double>(query[i + j]);
-  }
-  const double sum =
-      ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
-  const float score = static_cast<float>(sum);
+  const auto score = static_cast<float>(dot(row, query, stride));
   return score == 0 ? 0.0f : score;
 }
 

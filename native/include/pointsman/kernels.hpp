@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "pointsman/lanes.hpp"
+
 namespace pointsman {
 
 // Rows are float32, row-major, padded with zeros to a stride of a multiple of 16 and aligned to 64 bytes.

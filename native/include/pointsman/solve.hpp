@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "pointsman/lanes.hpp"
+
 namespace pointsman {
 
 struct SolveKernels {
