@@ -47,8 +47,8 @@ export type NativeResolver = (handles: Uint32Array) => string[];
 
 export interface NativeIndex {
   upsert(batch: NativeBatch, listener: Listener): NativeTask<void>;
-  remove(ids: readonly string[]): NativeTask<number>;
-  filter(ids: readonly string[], complement: boolean): NativeFilter;
+  remove(...ids: NativeIds): NativeTask<number>;
+  filter(...args: [...NativeIds, complement: boolean]): NativeFilter;
   has(id: string): boolean;
   handleOf(id: string): number | undefined;
   vector(id: string): Float32Array | undefined;
@@ -63,9 +63,12 @@ export interface NativeIndex {
   close(): void;
 }
 
+/** Ids one after another in UTF-8, and where each ends. */
+export type NativeIds = [text: Uint8Array, ends: Uint32Array];
+
 /** Rows on their way into an index: the vectors are copied at once, the ids in portions. */
 export interface NativeBatch {
-  addIds(ids: readonly string[]): void;
+  addIds(...ids: NativeIds): void;
 }
 
 export interface NativeAddon {

@@ -300,7 +300,7 @@ describe('worker threads', () => {
       const index = new addon.Index(32, 0, 'cpu');
       const rows = new Float32Array(20000 * 32).map((_, i) => Math.sin(i));
       const batch = new addon.Batch(32, rows, 20000);
-      batch.addIds(Array.from({ length: 20000 }, (_, i) => 'w' + i));
+      batch.addIds(Buffer.from(Array.from({ length: 20000 }, (_, i) => 'w' + (10000 + i)).join('')), Uint32Array.from({ length: 20000 }, (_, i) => 6 * (i + 1)));
       index.upsert(batch).promise.then(() => {
         const task = index.search(rows.subarray(0, 32 * 2000), 10);
         if (${end}) { parentPort.postMessage('ended'); process.exit(0); }
@@ -328,7 +328,7 @@ describe('worker threads', () => {
       const rows = new Float32Array(3000 * 32).map((_, i) => Math.sin(i));
       const load = () => {
         const batch = new addon.Batch(32, rows, 3000);
-        batch.addIds(Array.from({ length: 3000 }, (_, i) => 'w' + i));
+        batch.addIds(Buffer.from(Array.from({ length: 3000 }, (_, i) => 'w' + (1000 + i)).join('')), Uint32Array.from({ length: 3000 }, (_, i) => 5 * (i + 1)));
         return index.upsert(batch, () => {}).promise;
       };
       (async () => {

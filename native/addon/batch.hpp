@@ -18,22 +18,32 @@
 
 namespace pointsman::addon {
 
-// Texts one after another, with views once all are in.
+// Texts one after another.
 struct Texts {
   std::string bytes;
   std::vector<size_t> ends;
 
-  void add(const Napi::Value& list, const char* name) {
-    if (!list.IsArray()) throw Error(Code::BAD_ARGUMENT, std::string(name) + " must be an array of strings");
-    const auto array = list.As<Napi::Array>();
-    const uint32_t count = array.Length();
-    for (uint32_t i = 0; i < count; ++i) add_one(array.Get(i), name);
-  }
-  void append(const Texts& other) {
+  // Copies more of them: `text` is a Uint8Array, `ends` a Uint32Array of where in it each one, none of them
+  // empty, ends.
+  void add(const Napi::Value& text, const Napi::Value& ends_in_text) {
+    const auto more = addon::bytes(text, "text");
+    const auto bad_ends = [] {
+      return Error(Code::BAD_ARGUMENT, "ends must rise to the length of the text");
+    };
     const size_t before = bytes.size();
-    ends.reserve(ends.size() + other.ends.size());
-    bytes += other.bytes;
-    for (const size_t end : other.ends) ends.push_back(before + end);
+    const auto more_ends = words(ends_in_text, "ends");
+    std::vector<size_t> own(more_ends.begin(), more_ends.end());  // shared memory may change meanwhile
+    size_t last = 0;
+    for (size_t& end : own) {
+      if (end <= last || end > more.size()) throw bad_ends();
+      last = end;
+      end += before;
+    }
+    if (last != more.size()) throw bad_ends();
+    if (const size_t all = ends.size() + own.size(); all > ends.capacity())
+      ends.reserve(std::max(all, 2 * ends.capacity()));
+    bytes.append(reinterpret_cast<const char*>(more.data()), more.size());
+    ends.insert(ends.end(), own.begin(), own.end());
   }
   std::vector<std::string_view> views() const {
     std::vector<std::string_view> out;
@@ -44,27 +54,6 @@ struct Texts {
       begin = end;
     }
     return out;
-  }
-
- private:
-  void add_one(const Napi::Value& value, const char* name) {
-    // Most are short: one call gives text and length, unless it may have been cut off.
-    char small[64];
-    size_t length = 0;
-    if (napi_get_value_string_utf8(value.Env(), value, small, sizeof small, &length) != napi_ok ||
-        length == 0) {
-      throw Error(Code::BAD_ARGUMENT, std::string(name) + " must be strings that are not empty");
-    }
-    if (length < sizeof small - 4) {
-      bytes.append(small, length);
-    } else {
-      napi_get_value_string_utf8(value.Env(), value, nullptr, 0, &length);
-      const size_t begin = bytes.size();
-      bytes.resize(begin + length + 1);  // Node-API ends it with a zero
-      napi_get_value_string_utf8(value.Env(), value, bytes.data() + begin, length + 1, &length);
-      bytes.resize(begin + length);
-    }
-    ends.push_back(bytes.size());
   }
 };
 
@@ -125,12 +114,8 @@ class BatchObject : public Napi::ObjectWrap<BatchObject> {
  private:
   Napi::Value add_ids(const Napi::CallbackInfo& info) {
     return method<BatchObject>(info, [&]() -> Napi::Value {
-      // The array's getters may run JavaScript that uses this batch: nothing of it is touched before they are
-      // done.
-      Texts added;
-      added.add(info[0], "ids");
       if (!rows_) throw Error(Code::BAD_ARGUMENT, "the batch was used already");
-      rows_->ids.append(added);
+      rows_->ids.add(info[0], info[1]);
       return info.Env().Undefined();
     });
   }

@@ -164,7 +164,7 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
     return method<IndexObject>(info, [&] {
       const auto target = index();
       auto ids = std::make_shared<Texts>();
-      ids->add(info[0], "ids");
+      ids->add(info[0], info[1]);
       return launch(
           info.Env(), info.Env().Undefined(),
           [target, ids, account = std::weak_ptr(account_)](const Cancel&, const Progress&) -> Settle {
@@ -181,8 +181,8 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
   Napi::Value filter(const Napi::CallbackInfo& info) {
     return method<IndexObject>(info, [&]() -> Napi::Value {
       Texts ids;
-      ids.add(info[0], "ids");
-      return FilterObject::make(info.Env(), index()->filter(ids.views(), info[1].ToBoolean()));
+      ids.add(info[0], info[1]);
+      return FilterObject::make(info.Env(), index()->filter(ids.views(), info[2].ToBoolean()));
     });
   }
 

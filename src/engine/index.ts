@@ -3,7 +3,7 @@ import { setImmediate } from 'node:timers/promises';
 import { checkOptions, PointsmanError } from '../errors.js';
 import { call, type NativeFilter, type NativeIndex, type NativeResolver, type NativeStats, native, run } from '../native.js';
 import type { TaskOptions } from '../types.js';
-import { checkBackend, checkDimensions, checkIds, checkK, checkRows, checkThreads, type IndexOptions } from './options.js';
+import { checkBackend, checkDimensions, checkK, checkRows, checkThreads, packIds, type IndexOptions } from './options.js';
 
 export type { BackendName, IndexOptions } from './options.js';
 export { MAX_DIMENSIONS, MAX_K } from './options.js';
@@ -134,22 +134,22 @@ export class ExpertIndex {
     const own = ids.length > ID_PORTION ? ids.slice() : ids;
     const portion = (start: number) => {
       if (signal?.aborted) throw new PointsmanError('ABORTED', 'upsert was aborted', { cause: signal.reason });
-      return checkIds(own.slice(start, start + ID_PORTION));
+      return packIds(own.slice(start, start + ID_PORTION));
     };
     const first = portion(0); // what is refused now leaves no copy behind
     const batch = call(() => new (native().Batch)(this.dimensions, vectors, rows));
-    call(() => batch.addIds(first));
+    call(() => batch.addIds(...first));
     for (let start = ID_PORTION; start < own.length; start += ID_PORTION) {
       await setImmediate();
       const next = portion(start);
-      call(() => batch.addIds(next));
+      call(() => batch.addIds(...next));
     }
     await run((listener) => this.#native.upsert(batch, listener), 'upsert', { signal, onProgress });
   }
 
   /** Removes experts; ids that are not there are passed over. @returns how many were there */
   async remove(ids: readonly string[]): Promise<number> {
-    return run(() => this.#native.remove(checkIds(ids)), 'remove');
+    return run(() => this.#native.remove(...packIds(ids)), 'remove');
   }
 
   /**
@@ -162,7 +162,7 @@ export class ExpertIndex {
       throw new PointsmanError('BAD_ARGUMENT', `complement must be true or false, not ${String(complement)}`);
     return new Filter(
       this.#native,
-      call(() => this.#native.filter(checkIds(ids), complement)),
+      call(() => this.#native.filter(...packIds(ids), complement)),
     );
   }
 

@@ -1,5 +1,7 @@
 /** Validation of what callers pass to the engine: meaning here, memory safety again in the addon. */
+import { constants } from 'node:buffer';
 import { PointsmanError } from '../errors.js';
+import type { NativeIds } from '../native.js';
 
 export const MAX_K = 4096;
 export const MAX_DIMENSIONS = 4096;
@@ -45,17 +47,28 @@ export function checkK(k: unknown): number {
   return k as number;
 }
 
-export function checkIds(ids: unknown): readonly string[] {
+/** Ids as the addon takes them: one text is much faster handed over than many. */
+export function packIds(ids: unknown): NativeIds {
   if (!Array.isArray(ids)) throw new PointsmanError('BAD_ARGUMENT', 'ids must be an array of strings');
+  const ends = new Uint32Array(ids.length);
+  let end = 0;
   for (let i = 0; i < ids.length; i++) {
     const id: unknown = ids[i];
-    if (typeof id !== 'string' || id.length === 0) {
-      throw new PointsmanError('BAD_ARGUMENT', `ids[${i}] must be a string that is not empty`);
-    }
-    // UTF-8 has no lone surrogates: two such ids could become one.
-    if (!id.isWellFormed()) throw new PointsmanError('BAD_ARGUMENT', `ids[${i}] is not well-formed Unicode`);
+    if (typeof id !== 'string' || id.length === 0) throw new PointsmanError('BAD_ARGUMENT', `ids[${i}] must be a string that is not empty`);
+    end += id.length;
+    ends[i] = end;
   }
-  return ids as string[];
+  if (end > constants.MAX_STRING_LENGTH) throw new PointsmanError('BAD_ARGUMENT', 'ids hold too much text for one call');
+  const text = Buffer.from(ids.join(''));
+  if (text.length === end) return [text, ends]; // a byte a character: all is ASCII
+  end = 0;
+  for (let i = 0; i < ids.length; i++) {
+    // UTF-8 has no lone surrogates: two such ids could become one.
+    if (!ids[i].isWellFormed()) throw new PointsmanError('BAD_ARGUMENT', `ids[${i}] is not well-formed Unicode`);
+    end += Buffer.byteLength(ids[i]);
+    ends[i] = end;
+  }
+  return [text, ends];
 }
 
 /** Checks a row-major matrix of `dimensions` columns and returns its rows. */
