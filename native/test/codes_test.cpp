@@ -39,6 +39,14 @@ std::vector<float> adversarial(const std::string& kind, uint32_t count) {
     } else if (kind == "very different size") {
       const float scale = std::ldexp(1.0f, static_cast<int>(i % 100) - 60);
       for (uint32_t j = 0; j < kDimensions; ++j) row[j] *= scale;
+    } else if (kind == "of all sizes") {
+      for (uint32_t j = 0; j < kDimensions; ++j)
+        row[j] = std::ldexp(row[j], static_cast<int>(random.below(200)) - 145);
+    } else if (kind == "multiples of a step") {  // which codes need not miss, but for rounding
+      for (uint32_t j = 0; j < kDimensions; ++j)
+        row[j] = static_cast<float>(static_cast<int>(random.below(255)) - 127) * 0.1f;
+    } else if (kind == "zeros") {
+      std::fill_n(row, kDimensions, 0.0f);
     } else if (kind == "zeros among them") {
       if (i % 2 == 0) std::fill_n(row, kDimensions, 0.0f);
     }
@@ -57,9 +65,9 @@ int row_code(const uint8_t* codes, uint32_t coding, uint32_t row, uint32_t j) {
 }  // namespace
 
 TEST_CASE("the codes never hide more than the page says") {
-  for (const char* kind :
-       {"ordinary", "one huge component", "denormals", "constant rows", "equal up to one ulp",
-        "an outlier component", "very different size", "zeros among them"}) {
+  for (const char* kind : {"ordinary", "one huge component", "denormals", "constant rows",
+                           "equal up to one ulp", "an outlier component", "very different size",
+                           "zeros among them", "of all sizes", "multiples of a step", "zeros"}) {
     CAPTURE(kind);
     const uint32_t stride = stride_of(kDimensions);
     const auto rows = adversarial(kind, kCodePage);
@@ -83,6 +91,19 @@ TEST_CASE("the codes never hide more than the page says") {
       const CodePage& page = pages[coding];
       CHECK(page.scale > 0);
       CHECK(page.min_handle == 5);
+      int beyond = 0;
+      for (uint32_t r = 0; r < kCodePage; ++r) {
+        long double missed = 0, coded = 0;
+        for (uint32_t j = 0; j < kDimensions; ++j) {
+          const long double code =
+              static_cast<long double>(page.scale) * row_code(codes[coding].data(), coding, r, j);
+          const long double left = rows[r * kDimensions + j] - code;
+          missed += left * left;
+          coded += code * code;
+        }
+        beyond += std::sqrt(missed) > page.error || std::sqrt(coded) > page.hat;
+      }
+      CHECK(beyond == 0);
       for (const auto& [limits, finer] : {std::pair{CodeLimits{127, 32, 128}, 32},
                                           {{127, 128, 2184}, 16},
                                           {{16, 0, 0}, 32},
@@ -209,9 +230,9 @@ TEST_CASE("nibbles of ordinary rows hide little") {
 
 TEST_CASE("adversarial rows: the oracle's results") {
   const uint32_t count = std::max(1200u, at_most_rows(5000)), k = 15;  // a page of codes at least
-  for (const char* kind :
-       {"one huge component", "denormals", "constant rows", "equal up to one ulp", "identical rows",
-        "an outlier component", "very different size", "zeros among them"}) {
+  for (const char* kind : {"one huge component", "denormals", "constant rows", "equal up to one ulp",
+                           "identical rows", "an outlier component", "very different size",
+                           "zeros among them", "of all sizes", "multiples of a step"}) {
     CAPTURE(kind);
     const auto rows = adversarial(kind, count);
     auto queries = adversarial("ordinary", 8);

@@ -3,7 +3,7 @@ import { setImmediate } from 'node:timers/promises';
 import { checkOptions, PointsmanError } from '../errors.js';
 import { call, type NativeFilter, type NativeIndex, type NativeResolver, type NativeStats, native, run } from '../native.js';
 import type { TaskOptions } from '../types.js';
-import { checkBackend, checkDimensions, checkK, checkRows, checkThreads, packIds, type IndexOptions } from './options.js';
+import { checkBackend, checkDimensions, checkK, checkRows, checkThreads, type IndexOptions, packIds } from './options.js';
 
 export type { BackendName, IndexOptions } from './options.js';
 export { MAX_DIMENSIONS, MAX_K } from './options.js';

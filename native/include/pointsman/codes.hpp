@@ -5,7 +5,7 @@
 //   ⟨q,x⟩ = ⟨q̂,x̂⟩ + ⟨q,e_x⟩ + ⟨e_q,x̂⟩ = step·scale·Σ c·(u − zero) ± (‖q‖·‖e_x‖ + ‖e_q‖·‖x̂‖) (Cauchy–Schwarz).
 // The sum of codes is an exact integer, so a row can be excluded by one integer comparison, as soon as the
 // sum is below (τ − ‖q‖·error − ‖e_q‖·hat) / (step·scale), where error and hat are the largest of the page.
-// Everything else here is float64 and rounds towards keeping rows.
+// Everything else here rounds towards keeping rows.
 //
 // Queries are coded twice: coarsely, as kernels can sum fast, to exclude nearly all rows, and finely (c =
 // coarse·finer + rest) for a second look at the others, whose bounds then owe next to nothing to the query.

@@ -81,9 +81,9 @@ struct CodeKernel {
                    const CodeThreshold* thresholds, CodeHit* hits);
 };
 
-// What the codes x̂ = scale·code of a row x are off by: ‖x − x̂‖² and ‖x̂‖².
+// Of a row and its codes, in float32 and in steps of the scale: Σ (x·inverse − code)² and Σ code².
 struct RowError {
-  double error, hat;
+  float missed, coded;
 };
 
 struct Kernels {
@@ -107,9 +107,8 @@ struct Kernels {
   // set returns the same bits.
   float (*exact)(const float* a, const float* b, uint32_t stride);
 
-  // The codes of a row: the nearest integers of low…high to its components / scale. The same on every
-  // instruction set.
-  RowError (*code_row)(const float* row, uint32_t stride, double scale, double low, double high,
+  // The codes of a row: the nearest integers of low…high to x·inverse. The same on every instruction set.
+  RowError (*code_row)(const float* row, uint32_t stride, float inverse, float low, float high,
                        int8_t* codes);
 
   // By coding. All or none of them: where a processor has no kernel for codes, rows are scanned in float32.
