@@ -3,7 +3,7 @@ import { closeSync, fsyncSync, mkdtempSync, openSync, rmSync, statSync, writeSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ExpertIndex } from '../dist/index.js';
-import { fillIndex, makeData } from './data.mjs';
+import { fillIndex, makeData, numbers } from './data.mjs';
 import { describeBuild } from './describe.mjs';
 import { Histogram } from './histogram.mjs';
 import { highest, measureLimits } from './limits.mjs';
@@ -56,6 +56,8 @@ export async function main(args) {
   const data = await makeData({ ...options, kind: options.data, dimensions: options.dims, queryCount: 1 });
   const query = data.queries.subarray(0, data.dimensions);
 
+  const ids = numbers(data.count);
+
   const stages = {};
   const timed = async (name, body) => {
     const start = performance.now();
@@ -73,7 +75,7 @@ export async function main(args) {
     for (let round = 0; round < options.rounds; round++) {
       const before = process.memoryUsage().rss;
       const index = new ExpertIndex({ dimensions: data.dimensions, threads });
-      await timed('upsert', () => fillIndex(index, data, options.portion));
+      await timed('upsert', () => fillIndex(index, data, { portion: options.portion, ids }));
       residentBytes ??= process.memoryUsage().rss - before; // later rounds reuse memory
       // What a first search still has to do belongs to the building.
       await timed('first search', () => index.search(query, { k: 10 }));

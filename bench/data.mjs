@@ -48,10 +48,12 @@ async function fromFile(path, rows, queryCount) {
 }
 
 /** Puts the rows into an index, named by their number, in portions: the ids of ten million rows never exist at once. */
-export async function fillIndex(index, { rows, count, dimensions }, portion = 2 ** 20) {
+export async function fillIndex(index, { rows, count, dimensions }, { portion = 2 ** 20, ids = numbers(count) } = {}) {
   for (let start = 0; start < count; start += portion) {
-    const length = Math.min(portion, count - start);
-    const ids = Array.from({ length }, (_, i) => String(start + i));
-    await index.upsert(ids, rows.subarray(start * dimensions, (start + length) * dimensions));
+    const end = Math.min(start + portion, count);
+    await index.upsert(ids.slice(start, end), rows.subarray(start * dimensions, end * dimensions));
   }
 }
+
+/** The numbers from 0 on, as ids. */
+export const numbers = (count) => Array.from({ length: count }, (_, i) => String(i));

@@ -22,6 +22,7 @@ const EVALUATIONS = [
   ['llmrouter_ulab-cv', 'llmrouter_ulab, 5 folds by group', 'stack of four learners 0.6509'],
   ['llmrouter_ulab-sentences', 'the same, a sentence encoder beside the built-in one', 'stack of four learners 0.6509'],
   ['llmrouter_ulab-log', 'the same, built-in encoder, from one random outcome per prompt', 'Gaussian process 0.6281'],
+  ['llmrouter_ulab-log-sentences', 'the same, a sentence encoder beside the built-in one', 'Gaussian process 0.6281'],
   ['routerdc-split', 'routerdc, train → test, macro over 5 tasks', 'RouterDC about 0.585'],
   ['routerdc-log', 'the same, from one random outcome per prompt', '0.576'],
   ['bfcl-cv', 'bfcl, 5 folds, text alone', '0.898–0.906'],
