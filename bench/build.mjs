@@ -56,7 +56,7 @@ export async function main(args) {
   const data = await makeData({ ...options, kind: options.data, dimensions: options.dims, queryCount: 1 });
   const query = data.queries.subarray(0, data.dimensions);
 
-  const ids = numbers(data.count);
+  const ids = numbers(0, data.count);
 
   const stages = {};
   const timed = async (name, body) => {

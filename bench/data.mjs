@@ -48,12 +48,12 @@ async function fromFile(path, rows, queryCount) {
 }
 
 /** Puts the rows into an index, named by their number, in portions: the ids of ten million rows never exist at once. */
-export async function fillIndex(index, { rows, count, dimensions }, { portion = 2 ** 20, ids = numbers(count) } = {}) {
+export async function fillIndex(index, { rows, count, dimensions }, { portion = 2 ** 20, ids } = {}) {
   for (let start = 0; start < count; start += portion) {
     const end = Math.min(start + portion, count);
-    await index.upsert(ids.slice(start, end), rows.subarray(start * dimensions, end * dimensions));
+    await index.upsert(ids?.slice(start, end) ?? numbers(start, end), rows.subarray(start * dimensions, end * dimensions));
   }
 }
 
-/** The numbers from 0 on, as ids. */
-export const numbers = (count) => Array.from({ length: count }, (_, i) => String(i));
+/** As ids. */
+export const numbers = (start, end) => Array.from({ length: end - start }, (_, i) => String(start + i));
