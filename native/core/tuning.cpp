@@ -11,8 +11,10 @@ namespace {
 
 // Every so many searches of a kind another coding is tried: what is best may change with the rows.
 constexpr uint32_t kTryEvery = 32;
-// One that took so much longer is tried more rarely still.
+// One that took so much longer, whenever it is remembered, is tried more rarely still: a single try may have
+// met with whatever else the machine did, the first ones above all.
 constexpr float kHopeless = 3;
+constexpr uint32_t kFirstTries = 2;
 constexpr uint32_t kTryHopelessEvery = 1024;
 constexpr uint32_t kFewResults = 16;
 
@@ -48,14 +50,14 @@ uint32_t Tuning::next_arm(const Kind& kind, bool prefixes) {
   // A prefix is there only where it promises to exclude most rows: at first only what has it is tried.
   const uint32_t first = prefixes ? kWithPrefix : 0, end = prefixes ? kArms : kWithPrefix;
   for (uint32_t arm = first; arm < end; ++arm) {
-    if (kind.arms[arm].tries == 0) return arm;
+    if (kind.arms[arm].tries < kFirstTries) return arm;
   }
   const uint32_t best = best_arm(kind);
   if (kind.searches % kTryEvery != 0) return best;
   uint32_t least = best;
   for (uint32_t arm = 0; arm < end; ++arm) {
     const bool hopeless =
-        kind.arms[arm].tries > 0 && kind.arms[arm].cost() > kHopeless * kind.arms[best].cost();
+        kind.arms[arm].tries >= kRemembered && kind.arms[arm].cost() > kHopeless * kind.arms[best].cost();
     if (hopeless && kind.searches % kTryHopelessEvery != 0) continue;
     if (kind.arms[arm].tries < kind.arms[least].tries) least = arm;
   }
