@@ -1,5 +1,6 @@
 /** ExpertIndex: its promises to callers beyond exactness. */
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
@@ -75,6 +76,12 @@ describe('ids and handles', () => {
 describe('bad input', () => {
   const index = new ExpertIndex({ dimensions: 3 });
   const one = new Float32Array(3);
+  const { proxy: gone, revoke } = Proxy.revocable<string[]>([], {});
+  revoke();
+  const pipe = () => {
+    execFileSync('mkfifo', [join(folder, 'pipe')]);
+    return join(folder, 'pipe');
+  };
   const cases: [string, string, () => unknown][] = [
     ['dimensions 0', 'BAD_DIMENSIONS', () => new ExpertIndex({ dimensions: 0 })],
     ['dimensions 2.5', 'BAD_DIMENSIONS', () => new ExpertIndex({ dimensions: 2.5 })],
@@ -91,6 +98,11 @@ describe('bad input', () => {
     ['a huge norm', 'NORM_TOO_LARGE', () => index.upsert(['a'], new Float32Array([3e38, 0, 0]))],
     ['the same id twice', 'DUPLICATE_ID', () => index.upsert(['a', 'a'], new Float32Array(6))],
     ['an empty id', 'BAD_ARGUMENT', () => index.upsert([''], one)],
+    ['half of a surrogate pair', 'BAD_ARGUMENT', () => index.upsert(['\ud800'], one)],
+    ['half of a surrogate pair to find', 'BAD_ARGUMENT', () => index.has('\ud800')],
+    ['ids that cannot be read', 'BAD_ARGUMENT', () => index.remove(new Proxy(['a'], { get: () => -3 }))],
+    ['ids that are gone', 'BAD_ARGUMENT', () => index.remove(gone)],
+    ['ids without methods', 'BAD_ARGUMENT', () => index.upsert(Object.setPrototypeOf([7], null), one)],
     ['a number as id', 'BAD_ARGUMENT', () => index.upsert([7] as never, one)],
     ['a query of another length', 'WRONG_SHAPE', () => index.search(new Float32Array(4), { k: 1 })],
     ['a NaN query', 'NOT_FINITE', () => index.search(new Float32Array([Number.NaN, 0, 0]), { k: 1 })],
@@ -108,11 +120,25 @@ describe('bad input', () => {
     ['something else as filter', 'BAD_ARGUMENT', () => index.search(one, { k: 1, filter: {} as never })],
     ['a missing file', 'FILE_IO', () => ExpertIndex.open(join(folder, 'missing'))],
     ['an empty path', 'BAD_ARGUMENT', () => ExpertIndex.open('')],
+    ['a path with a zero byte', 'BAD_ARGUMENT', () => ExpertIndex.open('a\0b')],
+    ['a path to save to with a zero byte', 'BAD_ARGUMENT', () => index.save(join(folder, 'a\0b'))],
     ['a folder as file', 'FILE_IO', () => ExpertIndex.open(folder)],
+    ['a folder to save to', 'FILE_IO', () => index.save(folder)],
+    ['a device as file', 'FILE_IO', () => ExpertIndex.open('/dev/null')],
+    ['a device to save to', 'FILE_IO', () => index.save('/dev/null')],
+    ['a pipe as file', 'FILE_IO', () => ExpertIndex.open(pipe())],
   ];
   it.each(cases)('%s gives %s', async (_, code, act) => {
     await expect((async () => act())()).rejects.toEqual(coded(code));
     expect(index.size).toBe(0);
+  });
+
+  it('of many ids tells which is bad', async () => {
+    const ids: string[] = names(20_000);
+    ids[16_390] = '';
+    await expect(index.upsert(ids, new Float32Array(60_000))).rejects.toThrow(/^ids\[16390\] must be/);
+    ids[16_390] = '\udc00';
+    await expect(index.upsert(ids, new Float32Array(60_000))).rejects.toThrow(/^ids\[16390\] is not well-formed/);
   });
 
   it('of several bad rows tells the first, every time', async () => {
@@ -288,6 +314,9 @@ describe('snapshots', () => {
     await expect(index.save(path, { signal: AbortSignal.abort() })).rejects.toEqual(coded('ABORTED'));
     await expect(index.save(join(home, 'none', 'x'))).rejects.toEqual(coded('FILE_IO'));
     expect((await stat(path)).mtimeMs).toBe(before.mtimeMs);
+    await chmod(path, 0o600);
+    await index.save(path);
+    expect((await stat(path)).mode & 0o777).toBe(0o600);
     expect(await readdir(home)).toEqual(['index.bin']);
   });
 });

@@ -152,6 +152,14 @@ describe('factorise', () => {
     writeFileSync(file('log.jsonl'), log.join('\n'));
     const counts = await writeInteractionFile(file('log.jsonl'), file('log.interactions'), { memory: 1000 });
     expect(counts).toMatchObject({ users: 60, experts: 20, interactions: log.length, weighted: false });
+    // Several at once do not mix.
+    writeFileSync(file('few.txt'), '0 1 2\n1 2');
+    const both = ['few.txt', 'log.jsonl', 'few.txt'].map((source) => writeInteractionFile(file(source), file('both.interactions')));
+    expect((await Promise.all(both)).map(({ interactions }) => interactions)).toEqual([3, log.length, 3]);
+    expect([3, log.length]).toContain((await readInteractionFile(file('both.interactions'))).interactions);
+    await expect(writeInteractionFile(file('few.txt'), file('few.txt'))).rejects.toEqual(code('BAD_ARGUMENT'));
+    await expect(writeInteractionFile(file('few.txt'), '/dev/null')).rejects.toEqual(code('FILE_IO'));
+    await expect(writeInteractionFile(file('few.txt'), 'a\0b')).rejects.toEqual(code('BAD_ARGUMENT'));
     expect((await readInteractionFile(file('log.interactions'))).userNames).toHaveLength(60);
     const whole = await factorise(await readPreferences(file('log.jsonl')), { factors: 4, sweeps: 4 });
     const checkpoint = file('run.checkpoint');

@@ -1,12 +1,18 @@
-// Vectors of C++ as typed arrays of JavaScript.
+// Vectors of C++ and typed arrays of JavaScript.
 #pragma once
 
 #include <napi.h>
 
 #include <cstring>
+#include <span>
 #include <vector>
 
 namespace pointsman::addon {
+
+template <typename T>
+std::vector<T> copy(std::span<const T> from) {
+  return {from.begin(), from.end()};
+}
 
 template <typename T>
 Napi::TypedArrayOf<T> to_array(Napi::Env env, const std::vector<T>& values) {

@@ -38,11 +38,6 @@ ImplicitSettings settings_of(const Napi::Value& value) {
   return s;
 }
 
-template <typename T>
-std::vector<T> copy(std::span<const T> from) {
-  return {from.begin(), from.end()};
-}
-
 // Interactions in memory or in a file, opened on the pool.
 struct Source {
   explicit Source(const Napi::Value& value) {
@@ -163,8 +158,10 @@ Napi::Value fold_in(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     const ImplicitSettings settings = settings_of(info[5]);
     const size_t k = settings.factors;
-    const auto vectors = floats(info[0], "vectors"), square = floats(info[3], "gram");
-    const auto starts = words(info[1], "starts");
+    // Copied before they are checked: shared memory may change meanwhile.
+    const std::vector<float> vectors = copy(floats(info[0], "vectors")),
+                             square = copy(floats(info[3], "gram"));
+    const std::vector<uint32_t> starts = copy(words(info[1], "starts"));
     std::vector<float> weights;
     if (!info[2].IsUndefined()) weights = copy(floats(info[2], "weights"));
     const auto others = static_cast<size_t>(integer(info[4], "others", 0, UINT32_MAX));

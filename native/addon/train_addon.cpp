@@ -13,11 +13,6 @@
 namespace pointsman::addon {
 namespace {
 
-template <typename T>
-std::vector<T> copy(std::span<const T> from) {
-  return {from.begin(), from.end()};
-}
-
 Napi::Object member(const Napi::Value& value, const char* name) {
   if (!value.IsObject()) throw Error(Code::BAD_ARGUMENT, std::string(name) + " must be an object");
   return value.As<Napi::Object>();

@@ -71,7 +71,8 @@ float inverse_of(double scale) { return static_cast<float>(1 / scale); }
 // off by 2⁻²³ of itself at most (or by 2⁻¹⁴⁹), so a row by 2⁻²³ of its codes and as much of what they miss;
 // the sum of 4096 squares in eight lanes by 2⁻¹⁴ of itself, and by what underflows, less than 2⁻⁵⁰ in the
 // root. The codes of a row with the largest component are 7 at least, so their 2⁻²² cover all that is not in
-// proportion to what is missed. Sums of squares of codes are exact in each lane.
+// proportion to what is missed (with the least scale they may be 0, but then nothing underflows). Sums of
+// squares of codes are exact in each lane.
 template <typename Write>
 void code_rows(const float* rows, uint32_t stride, float low, float high, CodePage& page,
                const Write& write) {

@@ -27,6 +27,13 @@ constexpr uint64_t kMostAtOnce = uint64_t{1} << 30;  // of one call to the syste
   throw Error(Code::FILE_IO, what + " " + path + ": " + std::strerror(errno));
 }
 
+// The system would end it at a zero byte: at another file.
+const std::string& whole(const std::string& path) {
+  if (path.find('\0') != std::string::npos)
+    throw Error(Code::BAD_ARGUMENT, "a path must not hold a zero byte");
+  return path;
+}
+
 // False at the end of the file.
 bool read_all(int fd, uint64_t offset, void* data, uint64_t bytes, const std::string& path) {
   char* p = static_cast<char*>(data);
@@ -85,7 +92,11 @@ uint64_t hash_header(const char (&block)[kHeaderBytes]) {
 
 }  // namespace
 
-OutputFile::OutputFile(const std::string& path) : path_(path) {
+OutputFile::OutputFile(const std::string& path) : path_(whole(path)) {
+  struct stat before {};
+  const bool replaces = ::stat(path.c_str(), &before) == 0;
+  if (replaces && !S_ISREG(before.st_mode))
+    throw Error(Code::FILE_IO, "cannot write " + path + ": it is a folder, a device or a pipe");
   static std::atomic<uint32_t> number{0};
   // A process that was killed may have left files under the names of one with the same number: the next name,
   // then.
@@ -94,6 +105,7 @@ OutputFile::OutputFile(const std::string& path) : path_(path) {
     fd_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   } while (fd_ < 0 && errno == EEXIST);
   if (fd_ < 0) fail_io("cannot write", temporary_);
+  if (replaces) fchmod(fd_, before.st_mode & 0777);  // best effort: who may read it stays as it was
 }
 
 OutputFile::~OutputFile() {
@@ -155,8 +167,8 @@ FileMap::FileMap(int fd, uint64_t bytes, const std::string& path) : bytes_(bytes
 
 FileMap::~FileMap() { munmap(data_, bytes_); }
 
-InputFile::InputFile(const std::string& path) : path_(path) {
-  fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+InputFile::InputFile(const std::string& path) : path_(whole(path)) {
+  fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe would wait for somebody to write
   struct stat found {};
   if (fd_ < 0) fail_io("cannot read", path);
   if (fstat(fd_, &found) != 0 || !S_ISREG(found.st_mode)) {

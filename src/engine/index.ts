@@ -3,7 +3,7 @@ import { setImmediate } from 'node:timers/promises';
 import { checkOptions, PointsmanError } from '../errors.js';
 import { call, type NativeFilter, type NativeIndex, type NativeResolver, type NativeStats, native, run } from '../native.js';
 import type { TaskOptions } from '../types.js';
-import { checkBackend, checkDimensions, checkK, checkRows, checkThreads, type IndexOptions, packIds } from './options.js';
+import { checkBackend, checkDimensions, checkId, checkK, checkRows, checkThreads, copyIds, type IndexOptions, packIds } from './options.js';
 
 export type { BackendName, IndexOptions } from './options.js';
 export { MAX_DIMENSIONS, MAX_K } from './options.js';
@@ -123,18 +123,17 @@ export class ExpertIndex {
   async upsert(ids: readonly string[], vectors: Float32Array, options: TaskOptions = {}): Promise<void> {
     const { signal, onProgress } = checkOptions(options, undefined, 'upsert');
     const rows = checkRows(vectors, this.dimensions, 'vectors');
-    if (!Array.isArray(ids)) throw new PointsmanError('BAD_ARGUMENT', 'ids must be an array of strings');
-    if (rows !== ids.length) {
+    const own = copyIds(ids);
+    if (rows !== own.length) {
       throw new PointsmanError(
         'WRONG_SHAPE',
-        `${ids.length} ids need ${ids.length} × ${this.dimensions} numbers, vectors has ${vectors.length}`,
+        `${own.length} ids need ${own.length} × ${this.dimensions} numbers, vectors has ${vectors.length}`,
       );
     }
     this.#stats(); // CLOSED before the copy
-    const own = ids.length > ID_PORTION ? ids.slice() : ids;
     const portion = (start: number) => {
       if (signal?.aborted) throw new PointsmanError('ABORTED', 'upsert was aborted', { cause: signal.reason });
-      return packIds(own.slice(start, start + ID_PORTION));
+      return packIds(own, start, start + ID_PORTION);
     };
     const first = portion(0); // what is refused now leaves no copy behind
     const batch = call(() => new (native().Batch)(this.dimensions, vectors, rows));
@@ -167,12 +166,12 @@ export class ExpertIndex {
   }
 
   has(id: string): boolean {
-    return call(() => this.#native.has(id));
+    return call(() => this.#native.has(checkId(id)));
   }
 
   /** A copy of the expert's vector. */
   vector(id: string): Float32Array | undefined {
-    return call(() => this.#native.vector(id));
+    return call(() => this.#native.vector(checkId(id)));
   }
 
   /** @throws PointsmanError UNKNOWN_HANDLE */
@@ -181,7 +180,7 @@ export class ExpertIndex {
   }
 
   handleOf(id: string): number | undefined {
-    return call(() => this.#native.handleOf(id));
+    return call(() => this.#native.handleOf(checkId(id)));
   }
 
   /** All ids, by rising handle. */

@@ -47,28 +47,53 @@ export function checkK(k: unknown): number {
   return k as number;
 }
 
-/** Ids as the addon takes them: one text is much faster handed over than many. */
-export function packIds(ids: unknown): NativeIds {
-  if (!Array.isArray(ids)) throw new PointsmanError('BAD_ARGUMENT', 'ids must be an array of strings');
-  const ends = new Uint32Array(ids.length);
-  let end = 0;
-  for (let i = 0; i < ids.length; i++) {
-    const id: unknown = ids[i];
-    if (typeof id !== 'string' || id.length === 0) throw new PointsmanError('BAD_ARGUMENT', `ids[${i}] must be a string that is not empty`);
-    end += id.length;
-    ends[i] = end;
+/**
+ * Ids `start` … `end` as the addon takes them: one text is much faster handed over than many.
+ * @throws PointsmanError BAD_ARGUMENT
+ */
+export function packIds(ids: unknown, start = 0, end = Number.POSITIVE_INFINITY): NativeIds {
+  const own = copyIds(ids, start, end);
+  const ends = new Uint32Array(own.length);
+  let length = 0;
+  for (const [i, id] of own.entries()) {
+    if (typeof id !== 'string' || id.length === 0)
+      throw new PointsmanError('BAD_ARGUMENT', `ids[${start + i}] must be a string that is not empty`);
+    length += id.length;
+    ends[i] = length;
   }
-  if (end > constants.MAX_STRING_LENGTH) throw new PointsmanError('BAD_ARGUMENT', 'ids hold too much text for one call');
-  const text = Buffer.from(ids.join(''));
-  if (text.length === end) return [text, ends]; // a byte a character: all is ASCII
-  end = 0;
-  for (let i = 0; i < ids.length; i++) {
-    // UTF-8 has no lone surrogates: two such ids could become one.
-    if (!ids[i].isWellFormed()) throw new PointsmanError('BAD_ARGUMENT', `ids[${i}] is not well-formed Unicode`);
-    end += Buffer.byteLength(ids[i]);
-    ends[i] = end;
+  if (length > constants.MAX_STRING_LENGTH) throw new PointsmanError('BAD_ARGUMENT', 'ids hold too much text for one call');
+  const text = Buffer.from(own.join(''));
+  if (text.length === length) return [text, ends]; // a byte a character: all is ASCII
+  length = 0;
+  for (const [i, id] of (own as string[]).entries()) {
+    checkWellFormed(id, `ids[${start + i}]`);
+    length += Buffer.byteLength(id);
+    ends[i] = length;
   }
   return [text, ends];
+}
+
+/** Of what is or pretends to be an array of ids, each read once. */
+export function copyIds(ids: unknown, start = 0, end = Number.POSITIVE_INFINITY): unknown[] {
+  let own: unknown;
+  try {
+    if (Array.isArray(ids)) own = Array.prototype.slice.call(ids, start, end);
+  } catch (cause) {
+    throw new PointsmanError('BAD_ARGUMENT', `ids cannot be read: ${(cause as Error)?.message}`, { cause });
+  }
+  if (!Array.isArray(own)) throw new PointsmanError('BAD_ARGUMENT', 'ids must be an array of strings');
+  return own;
+}
+
+export function checkId(id: unknown): string {
+  if (typeof id !== 'string') throw new PointsmanError('BAD_ARGUMENT', 'id must be a string');
+  checkWellFormed(id, 'id');
+  return id;
+}
+
+/** UTF-8 has no lone surrogates: two such ids could become one. */
+function checkWellFormed(id: string, name: string): void {
+  if (!id.isWellFormed()) throw new PointsmanError('BAD_ARGUMENT', `${name} is not well-formed Unicode`);
 }
 
 /** Checks a row-major matrix of `dimensions` columns and returns its rows. */

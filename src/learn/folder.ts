@@ -8,6 +8,7 @@ export function checkPath(path: unknown, name: string): asserts path is string {
   if (typeof path !== 'string' || path === '') {
     throw new PointsmanError('BAD_ARGUMENT', `${name} must be a path, a string that is not empty, not ${String(path)}`);
   }
+  if (path.includes('\0')) throw new PointsmanError('BAD_ARGUMENT', `${name} must be a path without zero bytes`);
 }
 
 /**

@@ -2,12 +2,13 @@
  * Preferences: which user was content with which expert. Read from a log, from a text of numbers or from memory; kept in
  * columns, or sorted into an interaction file (native/train/interactions.hpp has the layout) where they exceed memory.
  */
-import { open, rm } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { open, realpath, rm } from 'node:fs/promises';
 import { checkOptions, PointsmanError } from '../errors.js';
 import { run } from '../native.js';
 import type { Interaction, TaskOptions } from '../types.js';
 import { factorsAddon, type InteractionCounts } from './factors-addon.js';
-import { checkPath } from './folder.js';
+import { checkFile, checkPath } from './folder.js';
 import { fileError, logLines, Numbering } from './interactions.js';
 
 /** A user was content with an expert. */
@@ -75,11 +76,14 @@ export async function writeInteractionFile(source: string, path: string, options
   checkPath(path, 'path');
   if (!Number.isSafeInteger(memory) || memory < 1)
     throw new PointsmanError('BAD_ARGUMENT', `memory must be a number of bytes, not ${memory}`);
-  const records = `${path}.records-${process.pid}.tmp`;
+  await checkFile(path);
+  if ((await realpath(source).catch(() => source)) === (await realpath(path).catch(() => undefined)))
+    throw new PointsmanError('BAD_ARGUMENT', `${path} is the source itself`);
+  const records = `${path}.records-${randomUUID()}.tmp`;
   const [users, experts] = [new Numbering(), new Numbering()];
   let weighted = false;
   try {
-    const file = await open(records, 'w');
+    const file = await open(records, 'wx');
     try {
       const piece = new DataView(new ArrayBuffer(12 * 65536));
       let filled = 0;
@@ -116,7 +120,7 @@ export async function writeInteractionFile(source: string, path: string, options
   }
 }
 
-/** Verifies an interaction file. @throws PointsmanError FILE_MISSING, FILE_IO, FILE_VERSION, FILE_CORRUPT, ABORTED */
+/** Verifies an interaction file. @throws PointsmanError FILE_IO, FILE_VERSION, FILE_CORRUPT, ABORTED */
 export async function readInteractionFile(
   path: string,
   options: TaskOptions = {},

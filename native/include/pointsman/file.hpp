@@ -45,7 +45,8 @@ class Sections {
 };
 
 // Written under a temporary name in the folder where it is to be, and gone unless committed: what was at the
-// path before stays until then. All throw FILE_IO, which a full disk is, too.
+// path before stays until then. All throw FILE_IO, which a full disk is, too; the constructor also for what
+// is no file and not to be replaced, and BAD_ARGUMENT for a path with a zero byte.
 class OutputFile {
  public:
   explicit OutputFile(const std::string& path);
@@ -84,7 +85,7 @@ class FileMap {
 
 class InputFile {
  public:
-  // Throws FILE_IO.
+  // Throws FILE_IO, also for what is no file, and BAD_ARGUMENT for a path with a zero byte.
   explicit InputFile(const std::string& path);
   ~InputFile();
   InputFile(const InputFile&) = delete;
