@@ -132,7 +132,7 @@ TEST_CASE("the codes never hide more than the page says") {
             }
             wrong += halves[0] > limits.half || halves[1] > limits.half;
           }
-          for (uint32_t r = 0; r < kCodePage; ++r) {
+          for (uint32_t r = q; r < kCodePage; r += 3) {  // another third of the rows for each query
             int64_t coarse = 0, rest = 0;
             double real = 0;
             for (uint32_t j = 0; j < kDimensions; ++j) {
