@@ -55,5 +55,5 @@ export async function fillIndex(index, { rows, count, dimensions }, { portion = 
   }
 }
 
-/** As ids. */
+/** The numbers from `start` to before `end`, as ids. */
 export const numbers = (start, end) => Array.from({ length: end - start }, (_, i) => String(start + i));

@@ -199,10 +199,10 @@ void InputFile::read_header(const FileKind& kind, void* header, size_t bytes) {
                                         ", this build reads " + std::to_string(kind.format));
   }
   if (hash_header(block) != head.header_hash) throw corrupt("has an altered header");
-  const uint64_t whole = head.size < kHeaderBytes || head.size > size_
-                             ? UINT64_MAX
-                             : head.size + sum_count(head.size) * sizeof(uint64_t);
-  if (size_ != whole) throw corrupt(size_ < whole ? "is truncated" : "is longer than it should be");
+  const uint64_t expected = head.size < kHeaderBytes || head.size > size_
+                                ? UINT64_MAX
+                                : head.size + sum_count(head.size) * sizeof(uint64_t);
+  if (size_ != expected) throw corrupt(size_ < expected ? "is truncated" : "is longer than it should be");
   sums_.resize(sum_count(head.size));
   read(head.size, sums_.data(), sums_.size() * sizeof(uint64_t));
   if (hash64(sums_.data(), sums_.size() * sizeof(uint64_t)) != head.sums_hash) throw corrupt("was altered");

@@ -46,7 +46,6 @@ export const factoriseHistories: Command = {
     onProgress?.({ stage: 'read', done: 0, total: 1 });
     if (file !== undefined) {
       if (isFile) throw new PointsmanError('BAD_ARGUMENT', `${path} is an interaction file already`);
-      await checkFile(file);
       const memory = (integer(values, 'memory', 1) ?? 1024) * 2 ** 20;
       const counts = await writeInteractionFile(path, file, { memory, signal, onProgress });
       return {
